@@ -1,0 +1,68 @@
+# One command a purpose. `make demo` and `make test` do all the set-up; asked again, they do only what is missing.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test check up bench soak lock
+
+help: ## Say what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY) ## Install Forge and all that it needs into .venv
+
+demo: $(READY) ## Run the whole chain of the model `tiny` on real documents
+	@$(BIN)/forge run tiny
+
+test: $(READY) ## Run the tests, one of each fault
+	@$(BIN)/python -m pytest
+
+soak: $(READY) ## Run the repeated faults, and print the table
+	@FORGE_SOAK=1 $(BIN)/python -m pytest -m soak -s
+
+check: $(READY) ## Lint, types, architecture, YAML, lock
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/dg check yaml
+	@$(BIN)/dg check toml
+	@$(BIN)/python -m pytest -q tests/test_architecture.py
+	@$(BIN)/python infra/check_lock.py
+
+up: $(READY) ## Start PostgreSQL, MLflow, the daemon and the web UI
+	@$(BIN)/forge up
+
+bench: $(READY) ## Measure what the README quotes
+	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file; done
+
+lock: $(READY) ## Resolve pyproject.toml into requirements.lock anew
+	@$(BIN)/pip-compile -q --no-emit-options --no-header --unsafe-package torch --all-extras -o requirements.lock pyproject.toml
+
+# torch comes first and is not in the lock: with an NVIDIA driver PyPI's build, otherwise the CPU build from pip's own
+# sources if they have it, else from PyTorch's public index.
+TORCH := 2.13.0
+
+$(READY): requirements.lock pyproject.toml Makefile
+	@test -n "$(PYTHON)" || { echo "forge: no python3 is on PATH; install Python 3.11 with its venv module" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	  echo "forge: Forge needs Python 3.11 and $(PYTHON) is $$($(PYTHON) -V 2>&1); install it and run make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || { \
+	  echo "forge: no C++ compiler is on PATH and DeepSpeed needs one; install g++ (Debian: apt install g++)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing torch $(TORCH)"
+	@if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then \
+	  $(BIN)/pip install -q torch==$(TORCH); \
+	else \
+	  $(BIN)/pip install -q torch==$(TORCH)+cpu 2>/dev/null || \
+	  $(BIN)/pip install -q torch==$(TORCH)+cpu --index-url https://download.pytorch.org/whl/cpu; \
+	fi
+	@echo "installing what requirements.lock names"
+	@$(BIN)/pip install -q -r requirements.lock
+	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,1 @@
+"""Which NVIDIA devices there are, and what a step asks of them."""

@@ -1,0 +1,218 @@
+"""Starts children and ends all their descendants. Nothing else in Forge starts a process."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+Child = subprocess.Popen[str]
+"""A started process: `poll()`, `wait()`, `send_signal()`."""
+_GUARDED = "FORGE_GUARDED_PARENT"
+
+
+def die_with_parent(parent_pid: int, with_signal: int = signal.SIGKILL) -> None:
+    """Ask the kernel to signal this process when its parent ends, and end now if it has ended already.
+
+    Args:
+        parent_pid: the process that this one must not outlive (``prctl(2)``, PR_SET_PDEATHSIG); its guard (see
+            `start`) may stand between.
+        with_signal: what the kernel sends.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _prctl(_PR_SET_PDEATHSIG, with_signal)
+    if os.getppid() != parent_pid and os.environ.get(_GUARDED) != f"{parent_pid} by {os.getppid()}":
+        os.kill(os.getpid(), with_signal)
+
+
+def start(  # noqa: PLR0913 - all but the command are options
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    log: Path | None = None,
+    folder: Path | None = None,
+    end_signal: int = signal.SIGKILL,
+    capture: bool = False,
+    family: bool = False,
+    pass_descriptors: Sequence[int] = (),
+) -> Child:
+    """Start a command that ends when this process does, however this process ends.
+
+    Args:
+        command: the program and its arguments.
+        environment: variables on top of this process's own.
+        log: file that standard error (and standard output, unless captured) is appended to.
+        folder: working folder; this process's own by default.
+        end_signal: what the kernel sends the command when this process dies.
+        capture: give standard output as a pipe of lines.
+        family: leave a guard between, which ends every descendant of the command when the command ends or this
+            process dies, and which SIGTERM reaches alone: the command has a session of its own, out of reach of Ctrl-C.
+        pass_descriptors: open files that the command inherits, for example locks that it must hold.
+    """
+    mode = ["guard", str(os.getpid())] if family else ["become", str(os.getpid()), str(end_signal)]
+    sink = log.open("ab") if log is not None else subprocess.DEVNULL
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "forge_pipelines.processes", *mode, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if capture else sink,
+            stderr=sink,
+            env={**os.environ, **(environment or {})},
+            cwd=folder,
+            text=True,
+            errors="replace",
+            start_new_session=family,
+            pass_fds=pass_descriptors,
+        )
+    finally:
+        if log is not None:
+            sink.close()  # type: ignore[union-attr]
+
+
+def detach(command: Sequence[str], *, log: Path) -> Child:
+    """Start a command that does not end with this process: in a session of its own, and nobody's child.
+
+    Returns:
+        What started the command; its standard output, a pipe of lines, is the command's.
+    """
+    with log.open("ab") as sink:
+        starter = subprocess.Popen(
+            [sys.executable, "-m", "forge_pipelines.processes", "detach", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=sink,
+            text=True,
+        )
+    starter.wait()
+    return starter
+
+
+def run(
+    command: Sequence[str],
+    on_line: Callable[[str], None],
+    *,
+    environment: Mapping[str, str] | None = None,
+    log: Path,
+    folder: Path | None = None,
+) -> int:
+    """Run a command to its end, give each line of its standard output to ``on_line``, and return its exit code.
+
+    Whatever ends this call (the command's end, an exception, Ctrl-C), no descendant of the command is left.
+    """
+    child = start(command, environment=environment, log=log, folder=folder, capture=True, family=True)
+    assert child.stdout is not None
+    try:
+        for line in child.stdout:
+            on_line(line.rstrip("\n"))
+        return child.wait()
+    finally:
+        end(child)
+        child.stdout.close()
+
+
+def end(child: Child, grace_seconds: float = 5.0) -> None:
+    """End a child and all its descendants: SIGTERM, then SIGKILL to those that are left after the grace."""
+    if child.poll() is not None:
+        return  # its number may be another process's by now
+    try:
+        descendants = psutil.Process(child.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        descendants = []
+    child.terminate()
+    _end_all(descendants, grace_seconds)
+    # Not among those: psutil would take the child's exit code away from it.
+    try:
+        child.wait(grace_seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _end_all(family: list[psutil.Process], grace_seconds: float) -> None:
+    for process in family:
+        _signal(process, signal.SIGTERM)
+    _, alive = psutil.wait_procs(family, timeout=grace_seconds)
+    for process in alive:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(alive, timeout=grace_seconds)
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}, {value}) failed")
+
+
+def _become(parent_pid: int, end_signal: int, command: list[str]) -> None:
+    """Tie this process to its parent, then turn into the command."""
+    die_with_parent(parent_pid, end_signal)
+    try:
+        os.execvp(command[0], command)
+    except FileNotFoundError:
+        sys.exit(f"the program {command[0]} is not installed")
+
+
+def _guard(parent_pid: int, command: list[str]) -> int:
+    """Run the command, adopt what it orphans, and end all of it when the command ends or the parent does."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    guard_pid = os.getpid()
+    os.environ[_GUARDED] = f"{parent_pid} by {guard_pid}"
+    command_pid = os.fork()
+    if command_pid == 0:
+        _become(guard_pid, signal.SIGKILL, command)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        die_with_parent(parent_pid, signal.SIGTERM)
+        ended_pid = 0
+        while ended_pid != command_pid:
+            ended_pid, status = os.wait()
+        return os.waitstatus_to_exitcode(status)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        grace_seconds = 5.0 if os.getppid() == parent_pid else 1.0  # nobody is left to hear what they would finish
+        while family := psutil.Process().children(recursive=True):
+            _end_all(family, grace_seconds)
+
+
+def _end_alike(code: int) -> int:
+    if code < 0:
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
+
+
+def _detach(command: list[str]) -> None:
+    """Leave the command behind in a session of its own."""
+    if os.fork() == 0:
+        os.setsid()
+        os.execvp(command[0], command)
+
+
+def _main(mode: str, arguments: list[str]) -> int:
+    if mode == "guard":
+        return _end_alike(_guard(int(arguments[0]), arguments[1:]))
+    if mode == "detach":
+        _detach(arguments)
+    else:
+        _become(int(arguments[0]), int(arguments[1]), arguments[2:])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1], sys.argv[2:]))

@@ -1,0 +1,232 @@
+"""The artifact store: publish atomically, verify before reading. The only owner of stage files."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from forge_pipelines.errors import DataError, PlatformError
+from forge_pipelines.manifest import Classification, FileEntry, Manifest, StageRequest
+from forge_pipelines.places import MANIFEST, Place, open_place
+from forge_pipelines.staging import FULL
+
+_LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a stage says of the files that it wrote into its staging folder."""
+
+    counts: Mapping[str, Any]
+    classification: Classification
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A manifest, and whether it was made just now (``fresh``) or stood there already; ``seconds`` of this call."""
+
+    manifest: Manifest
+    fresh: bool
+    seconds: float
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def list_files(folder: Path) -> tuple[FileEntry, ...]:
+    """Hash every file below a folder, in sorted order; a manifest itself is left out."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    return tuple(
+        FileEntry(path=path.relative_to(folder).as_posix(), num_bytes=path.stat().st_size, sha256=hash_file(path))
+        for path in paths
+    )
+
+
+def find_damage(folder: Path, files: tuple[FileEntry, ...], address: str | None = None) -> list[str]:
+    """Compare files with what was published; return a sentence for each that is missing or changed.
+
+    Args:
+        folder: where the files are.
+        files: what they must be.
+        address: how the sentences call the folder, when it is a copy of something elsewhere.
+    """
+    damage = []
+    for entry in files:
+        path, name = folder / entry.path, f"{address or folder}/{entry.path}"
+        if not path.is_file():
+            damage.append(f"{name} is missing")
+        elif path.stat().st_size != entry.num_bytes:
+            damage.append(f"{name} has {path.stat().st_size} bytes instead of {entry.num_bytes}")
+        elif hash_file(path) != entry.sha256:
+            damage.append(f"{name} does not match its SHA-256 {entry.sha256[:12]}…")
+    return damage
+
+
+class Store:
+    """Published stages under one root, each found by what was asked for.
+
+    Args:
+        address: a folder, or an fsspec URL such as ``s3://bucket/prefix``.
+        scratch: a local folder for unpublished work and for copies of remote files.
+    """
+
+    def __init__(self, address: str, scratch: Path) -> None:
+        self._place: Place = open_place(address, scratch / "cache")
+        self._scratch = scratch
+
+    @property
+    def address(self) -> str:
+        """Where the store is."""
+        return self._place.address
+
+    def find(self, request: StageRequest) -> Manifest | None:
+        """Return what was published for a request, or None."""
+        return self._read_manifest(f"{request.name}/{request.kind}/{request.key}")
+
+    def obtain(self, request: StageRequest, make: Callable[[Path], Made]) -> Publication:
+        """Return what was published for a request, or have it made and publish it in one step.
+
+        Args:
+            request: what is wanted.
+            make: writes the stage's files into the folder that it is given, and says what they are.
+
+        Raises:
+            PlatformError: the disk is full, or the place cannot be written or reached.
+        """
+        started = time.monotonic()
+        manifest, fresh = self.find(request), False
+        with self._full_disk_named(f"{request.name}/{request.kind}"):
+            if manifest is None:
+                manifest, fresh = self._publish(request, make)
+            self._point(manifest)
+        return Publication(manifest, fresh=fresh, seconds=time.monotonic() - started)
+
+    def latest(self, name: str, kind: str) -> Manifest:
+        """Return the manifest that a stage was last asked for.
+
+        Raises:
+            DataError: the stage was never published.
+        """
+        pointer = self._place.read(f"{name}/{kind}/{_LATEST}")
+        if pointer is None:
+            raise DataError(f"{name}/{kind} was never made in {self.address}; materialize it first")
+        return self._require(f"{name}/{kind}/{pointer.decode(errors='replace').strip()}")
+
+    def manifests(self, name: str = "*", kind: str = "*") -> Iterator[Manifest]:
+        """Yield every published manifest of the given name and kind."""
+        for target in self._place.targets(f"{name}/{kind}/*"):
+            yield self._require(target)
+
+    def open(self, manifest: Manifest) -> Path:
+        """Return a local folder with a published stage's files, each one verified just now.
+
+        Raises:
+            DataError: a file is missing or does not match its hash; the message names it.
+        """
+        folder, damage = self._inspect(manifest)
+        if damage:
+            title = f"{manifest.name}/{manifest.kind} {manifest.fingerprint[:12]}"
+            raise DataError(f"{title} is damaged: {'; '.join(damage)}; restore it from backup or remove its folder")
+        return folder
+
+    def damage(self, manifest: Manifest) -> list[str]:
+        """Hash every file of a published stage; return a sentence for each that does not hold."""
+        return self._inspect(manifest)[1]
+
+    def address_of(self, manifest: Manifest) -> str:
+        """Return where the files of a published stage stand, as a path or URL."""
+        return self._place.files_address(self._target(manifest), manifest.fingerprint)
+
+    def workspace(self, request: StageRequest) -> Path:
+        """Return a local folder for unfinished work on a request, the same one at every call until it is removed."""
+        folder = self._scratch / "work" / request.name / request.kind / request.key
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _publish(self, request: StageRequest, make: Callable[[Path], Made]) -> tuple[Manifest, bool]:
+        started = time.monotonic()
+        with self._place.staging() as staging:
+            made = make(staging)
+            manifest = self._seal(request, staging, made, time.monotonic() - started)
+            target = self._target(manifest)
+            fresh = self._place.commit(staging, target, _to_json(manifest), manifest.fingerprint)
+        return (manifest if fresh else self._require(target)), fresh
+
+    @contextmanager
+    def _full_disk_named(self, title: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            message = f"{title}: the disk that holds {self._place.staging_root.parent} is full; nothing was lost"
+            raise PlatformError(f"{message}, free some space and run the same command again") from error
+
+    def _inspect(self, manifest: Manifest) -> tuple[Path, list[str]]:
+        target, paths = self._target(manifest), [entry.path for entry in manifest.files]
+        address = self.address_of(manifest)
+        with self._full_disk_named(f"{manifest.name}/{manifest.kind}"):
+            folder = self._place.local(target, manifest.fingerprint, paths)
+        damage = find_damage(folder, manifest.files, address)
+        if damage and self._place.forget(target, manifest.fingerprint):
+            folder = self._place.local(target, manifest.fingerprint, paths)
+            damage = find_damage(folder, manifest.files, address)
+        return folder, damage
+
+    def _seal(self, request: StageRequest, staging: Path, made: Made, seconds: float) -> Manifest:
+        draft = Manifest(
+            kind=request.kind,
+            name=request.name,
+            key=request.key,
+            fingerprint="",
+            inputs=request.inputs,
+            parameters=request.parameters,
+            code_version=request.code_version,
+            files=list_files(staging),
+            counts=made.counts,
+            classification=made.classification,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            made_in_seconds=round(seconds, 3),
+        )
+        return draft.model_copy(update={"fingerprint": draft.computed_fingerprint()})
+
+    def _target(self, manifest: Manifest) -> str:
+        return f"{manifest.name}/{manifest.kind}/{manifest.key}"
+
+    def _point(self, manifest: Manifest) -> None:
+        pointer, key = f"{manifest.name}/{manifest.kind}/{_LATEST}", manifest.key.encode()
+        if self._place.read(pointer) != key:
+            self._place.write(pointer, key)
+
+    def _require(self, target: str) -> Manifest:
+        manifest = self._read_manifest(target)
+        if manifest is None:
+            raise DataError(f"{self.address}/{target} has no manifest; restore it from backup or remove its folder")
+        return manifest
+
+    def _read_manifest(self, target: str) -> Manifest | None:
+        content = self._place.read(f"{target}/{MANIFEST}")
+        if content is None:
+            return None
+        where = f"{self.address}/{target}/{MANIFEST}"
+        try:
+            manifest = Manifest.model_validate_json(content)
+        except ValidationError as error:
+            raise DataError(f"{where} is damaged and cannot be read; restore it from backup") from error
+        if manifest.fingerprint != manifest.computed_fingerprint() or self._target(manifest) != target:
+            raise DataError(f"{where} does not match its own fingerprint or place; restore it from backup")
+        return manifest
+
+
+def _to_json(manifest: Manifest) -> bytes:
+    return (json.dumps(manifest.model_dump(mode="json"), indent=2, sort_keys=True) + "\n").encode()

@@ -1,0 +1,97 @@
+"""What the Parquet tables of documents and rejections promise."""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from forge_pipelines import tables
+from forge_pipelines.manifest import Document, Rejection, Segment
+from forge_pipelines.tables import (
+    documents_writer,
+    read_documents,
+    read_rejections,
+    rejections_writer,
+    sample,
+)
+
+
+def document(number: int, text: str = "A sentence.") -> Document:
+    return Document(
+        doc_id=f"{number:064x}",
+        text_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        parent_id=None,
+        kind="chat" if number % 2 else "text",
+        segments=(Segment("user", text), Segment("assistant", "Grüß Gott 😀\n"))
+        if number % 2
+        else (Segment("text", text),),
+        source="handbook",
+        uri=f"folder/{number}.md",
+        media_type="text/markdown",
+        raw_sha256="0" * 64,
+        language="en" if number % 3 else None,
+        licence="Apache-2.0",
+        classification="internal",
+        owner=None,
+        purpose="training",
+        retrieved_at="2026-01-01T00:00:00+00:00",
+        expires_at=None,
+    )
+
+
+def write(path: Path, documents: list[Document]) -> None:
+    with documents_writer(path) as writer:
+        for row in documents:
+            writer.add(row)
+    assert writer.num_rows == len(documents)
+
+
+@pytest.mark.parametrize("count", [0, 1, tables.BATCH_ROWS, tables.BATCH_ROWS + 1])
+def test_documents_come_back_whole_and_in_order(tmp_path: Path, count: int) -> None:
+    documents = [document(number) for number in range(count)]
+    write(tmp_path / "documents.parquet", documents)
+    assert list(read_documents(tmp_path / "documents.parquet")) == documents
+
+
+def test_rejections_come_back_whole_and_in_order(tmp_path: Path) -> None:
+    rejections = [Rejection(str(n), "handbook", f"{n}.md", "raw_documents", "empty", "no text", "") for n in range(700)]
+    with rejections_writer(tmp_path / "rejections.parquet") as writer:
+        for row in rejections:
+            writer.add(row)
+    assert list(read_rejections(tmp_path / "rejections.parquet")) == rejections
+
+
+def test_equal_rows_are_equal_bytes(tmp_path: Path) -> None:
+    documents = [document(number) for number in range(600)]
+    for name in ("one.parquet", "two.parquet"):
+        write(tmp_path / name, documents)
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+
+def test_large_documents_end_a_batch_early_so_that_memory_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "BATCH_CHARACTERS", 1000)
+    documents = [document(number * 2, "x" * 400) for number in range(9)]
+    write(tmp_path / "documents.parquet", documents)
+    with pq.ParquetFile(tmp_path / "documents.parquet") as table:
+        assert table.num_row_groups == 3
+    assert list(read_documents(tmp_path / "documents.parquet")) == documents
+
+
+def test_a_reader_that_stops_early_reads_no_more_than_it_asked_for(tmp_path: Path) -> None:
+    write(tmp_path / "documents.parquet", [document(number) for number in range(10)])
+    assert [row.uri for row in sample(read_documents(tmp_path / "documents.parquet"), 2)] == [
+        "folder/0.md",
+        "folder/1.md",
+    ]
+
+
+def test_a_failure_while_writing_is_not_hidden(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="the reader failed"),
+        documents_writer(tmp_path / "documents.parquet") as writer,
+    ):
+        writer.add(document(0))
+        raise ValueError("the reader failed")

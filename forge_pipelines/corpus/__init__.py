@@ -1,0 +1,1 @@
+"""Documents become a corpus: cleaned, deduplicated, split, held to expectations. One file a concern."""

@@ -1,0 +1,64 @@
+"""What a corpus's YAML may say."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from forge_pipelines.manifest import Name, Value
+
+
+class LengthBounds(Value):
+    """How long a document may be, in characters of its canonical text."""
+
+    min_characters: int = Field(50, ge=1, description="Shorter documents are rejected.")
+    max_characters: int = Field(5_000_000, ge=1, description="Longer documents are rejected.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "LengthBounds":
+        if self.min_characters > self.max_characters:
+            message = f"min_characters ({self.min_characters}) is above max_characters ({self.max_characters})"
+            raise ValueError(message)
+        return self
+
+
+class Split(Value):
+    """Which documents are held out of training. Decided by text alone, so it is stable when documents are added."""
+
+    heldout_fraction: float = Field(0.02, gt=0, lt=1, description="Share of the documents held out for evaluation.")
+    salt: str = Field("forge", description="Another salt draws another split.")
+
+
+class Expectation(Value):
+    """One Great Expectations expectation over the per-document table."""
+
+    type: str = Field(description="Expectation type, for example `expect_column_values_to_not_be_null`.")
+    kwargs: Mapping[str, Any] = Field(default_factory=dict, description="The expectation's arguments.")
+    severity: Literal["error", "warning"] = Field("error", description="An error blocks; a warning shows.")
+
+    @field_validator("kwargs")
+    @classmethod
+    def _without_what_stands_elsewhere(cls, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "severity" in kwargs:
+            raise ValueError("severity (error or warning) stands beside kwargs, not in it")
+        if "id" in kwargs:
+            raise ValueError("id is not for kwargs: Great Expectations gives it")
+        return kwargs
+
+
+class CorpusConfig(Value):
+    """Documents of one or more sources, cleaned, deduplicated, split and held to expectations."""
+
+    name: Name = Field(description="The corpus's name; its asset is `<name>/validated_corpus`.")
+    description: str = Field("", description="One sentence for the web UI.")
+    sources: tuple[Name, ...] = Field(min_length=1, description="Names of the sources, in order of preference.")
+    length: LengthBounds = Field(default_factory=LengthBounds, description="Bounds on a document's length.")
+    split: Split = Field(default_factory=Split, description="The held-out part.")
+    expectations: tuple[Expectation, ...] = Field((), description="What must hold over the per-document table.")
+
+    @field_validator("sources")
+    @classmethod
+    def _each_once(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(sources)) < len(sources):
+            raise ValueError(f"a source is named twice in {', '.join(sources)}")
+        return sources

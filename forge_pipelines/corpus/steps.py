@@ -1,0 +1,34 @@
+"""What every step of cleaning has in common: a batch of documents goes in, kept and rejected documents come out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from forge_pipelines.manifest import Document, Rejection
+
+STAGE = "validated_corpus"
+_EXCERPT_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step made of a batch: each document of the batch is either kept (perhaps changed) or rejected."""
+
+    kept: Sequence[Document]
+    rejected: Sequence[Rejection] = ()
+
+
+Step = Callable[[Sequence[Document]], Outcome]
+"""A rule of the corpus. It sees all copies of a text in one batch, and batches in any order."""
+
+
+def reject(document: Document, rule: str, reason: str) -> Rejection:
+    """Reject a document by a rule, with the reason in words."""
+    return Rejection(
+        doc_id=document.doc_id,
+        source=document.source,
+        uri=document.uri,
+        stage=STAGE,
+        rule=rule,
+        reason=reason,
+        excerpt=document.text[:_EXCERPT_CHARACTERS],
+    )

@@ -1,0 +1,1 @@
+"""A corpus becomes token ids: a tokenizer, packed sequences, and which document stands where in them."""

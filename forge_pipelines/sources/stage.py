@@ -1,0 +1,143 @@
+"""The stage `raw_documents`: every item of a source becomes a document or a rejection."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forge_pipelines.errors import DataError
+from forge_pipelines.manifest import Document, Rejection, StageRequest, code_version
+from forge_pipelines.progress import OnProgress, Progress, silent
+from forge_pipelines.sources.config import SourceConfig
+from forge_pipelines.sources.folder import Folder
+from forge_pipelines.sources.identity import document, rejection
+from forge_pipelines.sources.place import Item, ItemError, Listing, Place, Refusal
+from forge_pipelines.sources.readers import registry
+from forge_pipelines.store import Made, Publication, Store
+from forge_pipelines.tables import documents_writer, rejections_writer
+
+CODE_VERSION = "1"
+KIND = "raw_documents"
+DOCUMENTS = "documents.parquet"
+REJECTIONS = "rejections.parquet"
+_REPORT_EVERY_FILES = 50
+
+
+class _ItemsMovedError(Exception):
+    def __init__(self, refusals: dict[str, Refusal]) -> None:
+        super().__init__(", ".join(refusals))
+        self.refusals = refusals
+
+
+@dataclass(slots=True)
+class _Tally:
+    num_bytes: int = 0
+    num_characters: int = 0
+    media_types: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)
+    first_rejected: dict[str, Rejection] = field(default_factory=dict)
+
+    def add(self, row: Document | Rejection) -> None:
+        if isinstance(row, Document):
+            self.num_characters += len(row.text)
+            self.media_types[row.media_type] += 1
+            self.languages[row.language or "unknown"] += 1
+        else:
+            self.rules[row.rule] += 1
+            self.first_rejected.setdefault(row.rule, row)
+
+    def counts(self, listing: Listing) -> dict[str, Any]:
+        return {
+            "files": len(listing.items),
+            "documents": self.media_types.total(),
+            "rejected": self.rules.total(),
+            "rejected_by_rule": dict(self.rules),
+            "bytes": self.num_bytes,
+            "characters": self.num_characters,
+            "by_media_type": dict(self.media_types),
+            "by_language": dict(self.languages),
+            "skipped_hidden": listing.skipped_hidden,
+            "skipped_links": listing.skipped_links,
+        }
+
+
+def read_source(config: SourceConfig, store: Store, on_progress: OnProgress = silent) -> Publication:
+    """Publish a source's documents, or find them published: the same contents are the same, wherever they stand.
+
+    A file that changes or vanishes between listing and reading is rejected in this publication, which is then told
+    apart from one that holds the file: the next call reads it.
+
+    Raises:
+        ConfigError: there is no such folder.
+        DataError: no file matches the patterns, or every file was rejected; nothing is published.
+    """
+    place = Folder(config.folder, config.max_file_bytes)
+    listing = place.list_items(on_progress)
+    if not listing.items:
+        patterns = ", ".join(config.folder.include)
+        raise DataError(f"source {config.name}: no file in {place.address} matches {patterns}; check `folder.include`")
+    while True:
+        try:
+            return store.obtain(_request(config, listing), _Maker(config, place, listing, on_progress))
+        except _ItemsMovedError as moved:
+            listing = listing.refusing(moved.refusals)
+
+
+def _request(config: SourceConfig, listing: Listing) -> StageRequest:
+    return StageRequest(
+        kind=KIND,
+        name=config.name,
+        inputs={"listing": listing.fingerprint},
+        parameters={"labels": config.labels.model_dump(mode="json")},
+        code_version=code_version(CODE_VERSION, *registry.LIBRARIES, "py3langid"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    config: SourceConfig
+    place: Place
+    listing: Listing
+    on_progress: OnProgress
+
+    def __call__(self, folder: Path) -> Made:
+        tally = _Tally()
+        moved: dict[str, Refusal] = {}
+        total = len(self.listing.items)
+        with documents_writer(folder / DOCUMENTS) as documents, rejections_writer(folder / REJECTIONS) as rejections:
+            for done, item in enumerate(self.listing.items, 1):
+                row = self._row(item, tally, moved)
+                tally.add(row)
+                (documents if isinstance(row, Document) else rejections).add(row)
+                if done % _REPORT_EVERY_FILES == 0 or done == total:
+                    self.on_progress(Progress(f"{self.config.name}: reading", done, total, "files"))
+        if moved:
+            raise _ItemsMovedError(moved)
+        if not tally.media_types:
+            raise DataError(self._all_rejected(tally))
+        return Made(tally.counts(self.listing), self.config.labels.classification)
+
+    def _row(self, item: Item, tally: _Tally, moved: dict[str, Refusal]) -> Document | Rejection:
+        if item.refusal is not None:
+            return rejection(self.config, item, item.refusal)
+        try:
+            content = self.place.read(item)
+        except ItemError as refused:
+            moved[item.path] = refused.refusal
+            return rejection(self.config, item, refused.refusal)
+        tally.num_bytes += len(content)
+        try:
+            return document(self.config, item, registry.read(content))
+        except ItemError as refused:
+            return rejection(self.config, item, refused.refusal)
+
+    def _all_rejected(self, tally: _Tally) -> str:
+        rule, count = tally.rules.most_common(1)[0]
+        example = tally.first_rejected[rule]
+        total = len(self.listing.items)
+        most = "all" if count == total else f"{count:,}"
+        return (
+            f"source {self.config.name}: every one of its {total:,} files was rejected, {most} by the rule «{rule}», "
+            f"for example {example.uri}, which {example.reason}; nothing was published"
+        )

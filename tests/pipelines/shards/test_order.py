@@ -1,0 +1,88 @@
+"""The order of samples is a function: of corpora, weights and seed, and of nothing else."""
+
+import itertools
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from forge_pipelines.shards.order import CorpusRange, OrderSpec, sequences_of
+
+
+def spec(*sizes_and_weights: tuple[int, int], seed: int = 3) -> OrderSpec:
+    corpora, first = [], 0
+    for number, (size, weight) in enumerate(sizes_and_weights):
+        corpora.append(
+            CorpusRange(
+                corpus=f"c{number}", fingerprint=f"f{number}", weight=weight, first_sequence=first, num_sequences=size
+            )
+        )
+        first += size
+    return OrderSpec(corpora=tuple(corpora), seed=seed)
+
+
+def slowly(order: OrderSpec, samples: int) -> list[int]:
+    """The same order one sample at a time: whose turn it is by exact fractions, then one draw from that corpus alone."""
+    drawn = [0] * len(order.corpora)
+    rows = []
+    for sample in range(samples):
+        chosen = _whose_turn(order, sample)
+        corpus = order.corpora[chosen]
+        alone = OrderSpec(corpora=(corpus.model_copy(update={"weight": 1}),), seed=order.seed)
+        rows.append(int(sequences_of(alone, np.array([drawn[chosen]]))[0]))
+        drawn[chosen] += 1
+    return rows
+
+
+def _whose_turn(order: OrderSpec, sample: int) -> int:
+    stream, total = sample, sum(corpus.weight for corpus in order.corpora)
+    for number, corpus in enumerate(order.corpora):
+        share = Fraction(corpus.weight, total)
+        before = int(stream * share)
+        if int((stream + 1) * share) > before:
+            return number
+        stream, total = stream - before, total - corpus.weight
+    raise AssertionError("the last corpus takes all that is left")
+
+
+@pytest.mark.parametrize("sizes", [[(1, 1)], [(2, 1)], [(7, 1), (5, 3)], [(64, 2), (3, 1), (100, 4)]])
+def test_the_order_equals_the_slow_reference(sizes: list[tuple[int, int]]) -> None:
+    order = spec(*sizes)
+    assert sequences_of(order, np.arange(400)).tolist() == slowly(order, 400)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 63, 64, 65, 1000])
+def test_each_pass_visits_every_sequence_once(size: int) -> None:
+    rows = sequences_of(spec((size, 1)), np.arange(3 * size)).reshape(3, size)
+    for row in rows:
+        assert sorted(row.tolist()) == list(range(size))
+
+
+def test_passes_and_seeds_differ() -> None:
+    rows = sequences_of(spec((500, 1)), np.arange(1000)).reshape(2, 500)
+    assert (rows[0] != rows[1]).any()
+    assert (rows[0] != sequences_of(spec((500, 1), seed=4), np.arange(500))).any()
+
+
+def test_weights_hold_in_every_prefix() -> None:
+    order = spec((50, 1), (50, 3))
+    of_second = sequences_of(order, np.arange(1000)) >= 50
+    drawn = np.cumsum(of_second)
+    assert np.abs(drawn - 0.75 * np.arange(1, 1001)).max() <= 1
+
+
+def test_any_way_of_asking_gives_the_same_samples() -> None:
+    order = spec((97, 2), (31, 1))
+    whole = sequences_of(order, np.arange(600))
+    parts = [sequences_of(order, np.arange(start, start + 7)) for start in range(0, 595, 7)]
+    assert whole[:595].tolist() == list(itertools.chain(*[part.tolist() for part in parts]))
+    shuffled = np.random.default_rng(0).permutation(600)
+    assert (sequences_of(order, shuffled) == whole[shuffled]).all()
+
+
+def test_a_million_samples_take_less_than_a_second() -> None:
+    order = spec((1_000_003, 1))
+    started = time.perf_counter()
+    sequences_of(order, np.arange(1_000_000))
+    assert time.perf_counter() - started < 1.0

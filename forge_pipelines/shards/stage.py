@@ -147,6 +147,7 @@ def _pack_batch(
     batch: Sequence[Document], corpus: str, first_index: int, tokenizer: Tokenizer, packer: Packer
 ) -> Iterator[dict[str, Any]]:
     bos, eos = tokenizer.token_to_id(BOS), tokenizer.token_to_id(EOS)
+    tokenizer.encode_special_tokens = True  # a document that quotes «</s>» does not end there
     encodings = tokenizer.encode_batch_fast([document.text for document in batch], add_special_tokens=False)
     for doc_index, (document, encoding) in enumerate(zip(batch, encodings, strict=True), first_index):
         ids = np.array([bos, *encoding.ids, eos], dtype=np.int32)

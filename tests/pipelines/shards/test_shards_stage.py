@@ -101,6 +101,16 @@ def test_a_piece_starts_at_position_zero_and_its_first_token_is_no_label(
     assert (labels != -100).any(axis=1).all(), "a sequence without a label would be trained on nothing"
 
 
+def test_a_quoted_special_token_is_text(store: Store) -> None:
+    rows = [document("books", text + " the mark </s> ends, <s> begins and <pad> fills.") for text in TEXTS]
+    folder = store.open(shard("m", {"library": corpus(store, "library", rows)}, config(), store).manifest)
+    ids = np.array(open_shards(folder).sequences.with_format("numpy")["input_ids"])
+    tokens = pq.read_table(folder / "documents.parquet")["num_tokens"].to_pylist()
+    assert (ids == 1).sum() == len(rows), "one <s> a document"
+    assert (ids == 2).sum() == len(rows), "one </s> a document"
+    assert min(tokens) > 20
+
+
 def test_the_same_corpus_gives_the_same_fingerprint(
     store: Store, tmp_path: Path, corpora: Mapping[str, Manifest]
 ) -> None:

@@ -1,0 +1,1 @@
+"""The scoring process: the only part of the room that imports torch."""

@@ -1,0 +1,37 @@
+"""`python -m forge_pipelines.evaluation.worker job.json`: does one scoring job, and reports in JSON lines."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from forge_pipelines.errors import DataError
+from forge_pipelines.evaluation.scoring import ScoringJob
+from forge_pipelines.evaluation.worker.measure import measure
+from forge_pipelines.processes import die_with_parent
+
+
+def main(job_path: Path) -> int:
+    """Do a job; return 0, or 1 after a refusal, which is reported as a line."""
+    job = ScoringJob.model_validate_json(job_path.read_bytes())
+    die_with_parent(job.parent_pid)
+    # Standard output carries the report; what a library prints goes to standard error, the log.
+    with os.fdopen(os.dup(1), "w", buffering=1) as channel:
+        os.dup2(2, 1)
+
+        def tell(message: Mapping[str, Any]) -> None:
+            channel.write(json.dumps(message) + "\n")
+
+        try:
+            scores = measure(job, tell)
+        except DataError as error:
+            tell({"refusal": str(error)})
+            return 1
+    job.scores.write_text(scores.model_dump_json())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

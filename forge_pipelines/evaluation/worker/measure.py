@@ -1,0 +1,100 @@
+"""The measurement itself: bits of each text under the checkpoint and under its base."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from forge_pipelines.errors import DataError
+from forge_pipelines.evaluation.scoring import Scores, ScoringJob
+from forge_pipelines.evaluation.worker.networks import build_untrained, context_tokens, load_checkpoint, load_tokenizer
+from forge_pipelines.evaluation.worker.windows import Window, batches, windows
+
+_NOT_SCORED = -100
+_LOGITS_A_BATCH = 1 << 24
+"""Logits held at once: 64 MiB in fp32."""
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+
+def measure(job: ScoringJob, tell: Tell) -> Scores:
+    """Score the job's texts with both networks, one in memory at a time.
+
+    Raises:
+        DataError: the checkpoint or its tokenizer cannot be scored.
+    """
+    tokenizer = load_tokenizer(job.checkpoint)
+    documents = tokenize(tokenizer, json.loads(job.texts.read_text()))
+
+    checkpoint = load_checkpoint(job.checkpoint, job.device)
+    context = context_tokens(tokenizer, checkpoint)
+    bits = score(checkpoint, documents, context, _teller(tell, f"{job.model}: scoring, trained"))
+    del checkpoint
+    untrained = build_untrained(job.checkpoint, job.untrained_seed, job.device)
+    bits_base = score(untrained, documents, context, _teller(tell, f"{job.model}: scoring, untrained"))
+    tokens = tuple(len(ids) - 1 for ids in documents)
+    return Scores(context_tokens=context, tokens=tokens, bits=tuple(bits), bits_base=tuple(bits_base))
+
+
+def _teller(tell: Tell, stage: str) -> Callable[[int, int], None]:
+    return lambda done, total: tell({"stage": stage, "done": done, "total": total, "unit": "windows"})
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Return each text's token ids, with the token that begins a document before them.
+
+    Raises:
+        DataError: the tokens do not give the text back, so the bits of the tokens are not those of the text.
+    """
+    documents = []
+    for text in texts:
+        # A document that quotes a special token ("</s>") is still only text.
+        ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        if tokenizer.decode(ids, clean_up_tokenization_spaces=False) != text:
+            message = "loses characters, and bits per character would be too low; it needs to be lossless (byte-level)"
+            raise DataError(f"the tokenizer of {tokenizer.name_or_path} {message}")
+        documents.append([tokenizer.bos_token_id, *ids])
+    return documents
+
+
+@torch.inference_mode()
+def score(
+    network: PreTrainedModel, documents: Sequence[Sequence[int]], context: int, on_windows: Callable[[int, int], None]
+) -> list[float]:
+    """Return the bits of each document: its tokens' negative log2-likelihoods, each given those before it.
+
+    Args:
+        network: on its device, ready to be scored.
+        documents: token ids, the first of each only a condition.
+        context: positions that the network sees at once.
+        on_windows: told how many windows are done, of how many.
+    """
+    every = [window for index, ids in enumerate(documents) for window in windows(index, len(ids) - 1, context)]
+    nats = [0.0] * len(documents)
+    done = 0
+    for batch in batches(every, _LOGITS_A_BATCH // network.config.vocab_size):
+        for window, window_nats in zip(batch, _score_batch(network, documents, batch), strict=True):
+            nats[window.document] += window_nats
+        done += len(batch)
+        on_windows(done, len(every))
+    return [each / math.log(2) for each in nats]
+
+
+def _score_batch(network: PreTrainedModel, documents: Sequence[Sequence[int]], batch: list[Window]) -> list[float]:
+    # Padding stands on the right, where causal attention keeps it from every scored position: no mask is needed.
+    shape = (len(batch), batch[0].length)
+    ids_BT = torch.zeros(shape, dtype=torch.long)  # noqa: N806 - the shape
+    targets_BT = torch.full(shape, _NOT_SCORED)  # noqa: N806
+    for row, window in enumerate(batch):
+        ids = torch.tensor(documents[window.document][window.start : window.stop + 1])
+        ids_BT[row, : window.length] = ids[:-1]
+        skipped = window.scored_from - window.start
+        targets_BT[row, skipped : window.length] = ids[1 + skipped :]
+    logits_BTV = network(input_ids=ids_BT.to(network.device), use_cache=False).logits  # noqa: N806
+    targets_N = targets_BT.flatten().to(network.device)  # noqa: N806
+    nats_N = cross_entropy(logits_BTV.flatten(0, 1), targets_N, ignore_index=_NOT_SCORED, reduction="none")  # noqa: N806
+    return nats_N.view(shape).double().sum(dim=1).tolist()

@@ -1,0 +1,48 @@
+"""Which documents are scored."""
+
+import lzma
+from pathlib import Path
+
+import pytest
+from evaluation_samples import publish_corpus
+
+from forge_pipelines.errors import DataError
+from forge_pipelines.evaluation.compression import xz_bits_per_character
+from forge_pipelines.evaluation.config import EvaluationConfig
+from forge_pipelines.evaluation.heldout import choose_texts
+from forge_pipelines.manifest import sha256_text
+from forge_pipelines.store import Store
+
+
+def _corpus(store: Store, name: str, heldout: list[str], train: list[str]) -> Path:
+    return store.open(publish_corpus(store, heldout, train, name=name))
+
+
+def test_the_first_by_text_hash_are_scored_each_cut_to_the_same_length(store: Store) -> None:
+    folder = _corpus(store, "a", ["one text", "two texts", "three texts"], [])
+    chosen = choose_texts({"a": folder}, EvaluationConfig(max_documents=2, max_characters=4))
+    expected = sorted(["one text", "two texts", "three texts"], key=sha256_text)[:2]
+    assert [each.text for each in chosen] == [text[:4] for text in expected]
+
+
+def test_a_text_of_two_corpora_counts_once_and_one_that_either_trains_on_does_not_count(store: Store) -> None:
+    folders = {
+        "a": _corpus(store, "a", ["shared", "only a", "trained by b"], ["x"]),
+        "b": _corpus(store, "b", ["shared", "only b"], ["trained by b"]),
+    }
+    chosen = choose_texts(folders, EvaluationConfig())
+    assert sorted(each.text for each in chosen) == ["only a", "only b", "shared"]
+    backwards = choose_texts(dict(reversed(folders.items())), EvaluationConfig())
+    assert chosen == backwards
+
+
+def test_too_few_held_out_documents_are_refused_by_name(store: Store) -> None:
+    folder = _corpus(store, "handbook", ["alone"], [])
+    with pytest.raises(DataError, match=r"1 documents are held out of handbook.*at least two"):
+        choose_texts({"handbook": folder}, EvaluationConfig())
+
+
+def test_xz_counts_the_bits_of_one_stream_against_characters_and_not_bytes() -> None:
+    texts = ["añb" * 50, "ü" * 30]
+    stream = lzma.compress("".join(texts).encode(), preset=9 | lzma.PRESET_EXTREME)
+    assert xz_bits_per_character(texts) == pytest.approx(8 * len(stream) / 180)

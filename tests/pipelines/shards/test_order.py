@@ -23,7 +23,7 @@ def spec(*sizes_and_weights: tuple[int, int], seed: int = 3) -> OrderSpec:
 
 
 def slowly(order: OrderSpec, samples: int) -> list[int]:
-    """The same order one sample at a time: whose turn it is by exact fractions, then one draw from that corpus alone."""
+    """The same order one sample at a time: whose turn it is by exact fractions, then that corpus alone."""
     drawn = [0] * len(order.corpora)
     rows = []
     for sample in range(samples):

@@ -14,8 +14,9 @@ from forge_pipelines.tables import read_documents, read_rejections
 PAGE = """<!DOCTYPE html><html><head><title>Pumps</title></head><body>
 <nav><a href="/">Home</a><a href="/all">All pages</a></nav>
 <main><h1>Maintenance</h1><p>The pump is greased once a week, by whoever opens the hall in the morning. Who greases it
-writes his name and the date on the card at the door, and hangs the cloth over the rail. Once a year the works' own fitter
-takes the housing off, looks at the shaft, and changes the seal when it has run for more than four thousand hours.</p>
+writes his name and the date on the card at the door, and hangs the cloth over the rail. Once a year the works'
+own fitter takes the housing off, looks at the shaft, and changes the seal when it has run for
+more than four thousand hours.</p>
 <ul><li>grease</li><li>cloth</li></ul></main><footer>Imprint</footer></body></html>"""
 
 

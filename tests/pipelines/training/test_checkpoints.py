@@ -1,0 +1,69 @@
+"""Which checkpoint training goes on from, without any training."""
+
+from pathlib import Path
+
+import pytest
+
+from forge_pipelines.training.checkpoints import MARKER, checkpoint_folder, latest_complete, rotate, seal
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Path:
+    """Complete checkpoints after steps 8, 9 and 10."""
+    root = tmp_path / "checkpoints"
+    for step in (8, 9, 10):
+        write_checkpoint(root, step)
+        seal(checkpoint_folder(root, step), step, world_size=2)
+    return root
+
+
+def write_checkpoint(root: Path, step: int) -> None:
+    folder = checkpoint_folder(root, step)
+    (folder / "global_step").mkdir(parents=True)
+    (folder / "global_step" / "weights.pt").write_bytes(bytes(range(256)) * step)
+
+
+def resume_step(root: Path) -> tuple[int | None, list[str]]:
+    warnings: list[str] = []
+    checkpoint = latest_complete(root, warnings.append)
+    return (checkpoint.step if checkpoint else None), warnings
+
+
+def test_the_newest_complete_checkpoint_is_used(checkpoints: Path) -> None:
+    assert resume_step(checkpoints) == (10, [])
+
+
+def test_nothing_saved_means_nothing_to_go_on_from(tmp_path: Path) -> None:
+    assert resume_step(tmp_path / "never_made") == (None, [])
+
+
+def test_a_folder_torn_by_a_crash_is_removed_and_not_used(checkpoints: Path) -> None:
+    write_checkpoint(checkpoints, 11)
+    assert resume_step(checkpoints) == (10, [])
+    assert not checkpoint_folder(checkpoints, 11).exists()
+
+
+def test_a_flipped_byte_in_a_checkpoint_is_named_and_the_one_before_is_used(checkpoints: Path) -> None:
+    damaged = checkpoint_folder(checkpoints, 10) / "global_step" / "weights.pt"
+    content = bytearray(damaged.read_bytes())
+    content[700] ^= 1
+    damaged.write_bytes(content)
+    step, warnings = resume_step(checkpoints)
+    assert step == 9
+    assert len(warnings) == 1
+    assert "checkpoint-10" in warnings[0]
+    assert "weights.pt" in warnings[0]
+    assert not checkpoint_folder(checkpoints, 10).exists()
+
+
+def test_a_marker_that_cannot_be_read_is_named(checkpoints: Path) -> None:
+    (checkpoint_folder(checkpoints, 10) / MARKER).write_text("{")
+    step, warnings = resume_step(checkpoints)
+    assert step == 9
+    assert MARKER in warnings[0]
+
+
+def test_rotation_keeps_the_last_complete_checkpoints(checkpoints: Path) -> None:
+    write_checkpoint(checkpoints, 11)
+    rotate(checkpoints, keep=2)
+    assert sorted(folder.name for folder in checkpoints.iterdir()) == ["checkpoint-10", "checkpoint-11", "checkpoint-9"]

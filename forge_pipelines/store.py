@@ -127,6 +127,14 @@ class Store:
         for target in self._place.targets(f"{name}/{kind}/*"):
             yield self._require(target)
 
+    def audit(self, name: str = "*") -> Iterator[tuple[str, list[str]]]:
+        """Hash everything published under a name; yield each place, and what does not hold there."""
+        for target in self._place.targets(f"{name}/*/*"):
+            try:
+                yield target, self.damage(self._require(target))
+            except DataError as error:
+                yield target, [str(error)]
+
     def open(self, manifest: Manifest) -> Path:
         """Return a local folder with a published stage's files, each one verified just now.
 

@@ -11,7 +11,7 @@ PACKAGES = [ROOT / "forge_pipelines", ROOT / "forge_assets"]
 OURS = ("forge_pipelines", "forge_assets")
 HEAVY = ("torch", "transformers", "datasets", "mlflow", "great_expectations", "deepspeed", "matplotlib", "pandas")
 FORBIDDEN_NAMES = ("utils.py", "common.py", "helpers.py")
-ENVIRONMENT_READERS = {"forge_assets/settings.py", "forge_pipelines/processes.py"}
+ENVIRONMENT_READERS = {"forge_assets/settings.py", "forge_pipelines/processes.py"}  # the second hands it on
 
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:

@@ -44,7 +44,7 @@ class EvaluationEnvironment:
     num_gpus: int
 
 
-def evaluate(  # noqa: PLR0913, PLR0917 - every stage takes its name, inputs, config, store, environment, progress
+def evaluate(
     name: str,
     checkpoint: Manifest,
     corpora: Mapping[str, Manifest],

@@ -14,7 +14,9 @@ class GpuRequest(Value):
     """How many devices a step needs, and of which product."""
 
     count: int = Field(1, ge=0, description="Number of devices; 0 asks for none.")
-    product: str | None = Field(None, min_length=1, description="Prefix of the device's name, for example `NVIDIA H200`.")
+    product: str | None = Field(
+        None, min_length=1, description="Prefix of the device's name, for example `NVIDIA H200`."
+    )
 
     def tags(self) -> Mapping[str, str]:
         """Return the Dagster op tags that carry the request; none when no device is asked for."""

@@ -118,7 +118,9 @@ def _pack(
 ) -> _Contents:
     contents = _Contents()
     total = sum(int(corpora[share.corpus].counts["train"]) for share in config.corpora)
-    with Packer(folder / SEQUENCES, config.sequence_length, tokenizer.token_to_id(PAD)) as packer:
+    pad_id = tokenizer.token_to_id(PAD)
+    assert pad_id is not None
+    with Packer(folder / SEQUENCES, config.sequence_length, pad_id) as packer:
         for share in config.corpora:
             first = packer.num_sequences
             for batch in _batches(read_train(opened[share.corpus])):

@@ -307,3 +307,13 @@ def test_two_publishers_at_once_make_one_publication_and_no_reader_sees_half(add
     assert len(stored) == ROUNDS * (len(FILES) + 1) + 1
     for who in ("one", "two"):
         shutil.rmtree(tmp_path / who, ignore_errors=True)
+
+
+def test_an_audit_goes_on_past_what_is_damaged(store: Store) -> None:
+    unreadable, changed, sound = (store.obtain(request_of(number), Make()).manifest for number in range(3))
+    Path(store.address_of(unreadable), "manifest.json").write_text("{")
+    Path(store.address_of(changed), "a.txt").write_text("other")
+    found = {target.rpartition("/")[2]: damage for target, damage in store.audit()}
+    assert "cannot be read" in found[unreadable.key][0]
+    assert "a.txt" in found[changed.key][0]
+    assert found[sound.key] == []

@@ -1,0 +1,248 @@
+"""`forge up`: PostgreSQL, MLflow, and Dagster's code server, daemon and web UI here, for as long as it runs."""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import yaml
+from rich.console import Console
+
+from forge_assets.instance import forge_environment, open_instance
+from forge_assets.settings import Settings
+from forge_pipelines import processes
+from forge_pipelines.errors import PlatformError
+from forge_pipelines.ledger.postgres import Databases
+
+_HOST = "127.0.0.1"
+_START_SECONDS = 180
+_STATE_QUERY = """{
+  instance { daemonHealth { allDaemonStatuses { required lastHeartbeatTime } } }
+  workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
+    ... on PythonError { message errorChain { error { message } } }
+  } } } }
+}"""
+
+
+def run_up(settings: Settings, *, port: int, mlflow_port: int) -> None:
+    """Start everything, say where it is, and end everything at Ctrl-C or SIGTERM.
+
+    Args:
+        settings: where ``mlflow_url`` is set, that server is used instead of one of its own.
+        port: of the web UI, on loopback.
+        mlflow_port: of MLflow, on loopback.
+
+    Raises:
+        ConfigError: the settings name an impossible server.
+        PlatformError: a port is taken, this FORGE_HOME has one already, or a service does not start or has ended.
+    """
+    started, address = time.monotonic(), f"http://{_HOST}:{port}"
+    mlflow = settings.mlflow_url or f"http://{_HOST}:{mlflow_port}"
+    console = Console(soft_wrap=True, highlight=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with (
+            _only_one(settings.home) as announce,
+            forge_environment(settings.model_copy(update={"mlflow_url": mlflow})) as databases,
+            _Services(settings.logs, databases.descriptor) as services,
+            tempfile.TemporaryDirectory(prefix="forge-") as folder,
+        ):
+            _require_free("--port", port)
+            if settings.mlflow_url is None:
+                _require_free("--mlflow-port", mlflow_port)
+                _start_mlflow(services, settings, databases, mlflow_port)
+            with open_instance(settings.home, databases):
+                pass  # Dagster's tables are made before several of its processes would
+            _start_dagster(services, settings.definitions, port, Path(folder))
+            services.wait_for(lambda: _get(f"{mlflow}/health"))
+            announce({"dagster": address, "mlflow": mlflow, "pid": os.getpid()})
+            if error := _load_error(_state(address)):
+                console.print(
+                    f"the definitions do not load; mend them and reload them in the web UI: {error}", style="red"
+                )
+            console.print(f"web UI  {address}\nMLflow  {mlflow}")
+            console.print(f"ready in {time.monotonic() - started:.0f} s; Ctrl-C ends all")
+            services.watch()
+    except KeyboardInterrupt:
+        console.print("ended")
+
+
+def running_address(home: Path) -> str | None:
+    """Return the address of the web UI of the `forge up` that is ready on a FORGE_HOME, or None."""
+    try:
+        with (home / "up.json").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        said = (home / "up.json").read_text()
+        return str(json.loads(said)["dagster"]) if said else None
+    return None
+
+
+class _Services:
+    """The children: started one by one, watched and ended together, each with all its descendants."""
+
+    def __init__(self, logs: Path, descriptor: int | None) -> None:
+        self._logs = logs
+        self._inherited = () if descriptor is None else (descriptor,)  # PostgreSQL outlives them
+        self._children: dict[str, processes.Child] = {}
+
+    def __enter__(self) -> "_Services":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children.values():
+            child.terminate()
+        for child in self._children.values():
+            child.wait()
+
+    def start(self, title: str, *module_and_arguments: str, environment: Mapping[str, str] | None = None) -> None:
+        """Start a Python module that is to run as long as this process does."""
+        self._children[title] = processes.start(
+            [sys.executable, "-m", *module_and_arguments],
+            environment=environment,
+            log=self._log(title),
+            family=True,
+            pass_descriptors=self._inherited,
+        )
+
+    def wait_for(self, ready: Callable[[], Any]) -> None:
+        """Wait until something answers.
+
+        Raises:
+            PlatformError: it does not, or a child has ended.
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        while not ready():
+            self._require_alive()
+            if time.monotonic() > deadline:
+                raise PlatformError(f"not ready after {_START_SECONDS} s; the logs in {self._logs} say why")
+            time.sleep(0.1)
+
+    def watch(self) -> None:
+        """Stay until a child ends.
+
+        Raises:
+            PlatformError: which one, and where its log is.
+        """
+        while True:
+            self._require_alive()
+            time.sleep(0.5)
+
+    def _require_alive(self) -> None:
+        for title, child in self._children.items():
+            if child.poll() is not None:
+                how = f"exit code {child.returncode}" if child.returncode >= 0 else f"signal {-child.returncode}"
+                message = f"{title} has ended ({how}), and so ends the rest"
+                raise PlatformError(f"{message}; its log says why: {self._log(title)}")
+
+    def _log(self, title: str) -> Path:
+        return self._logs / f"{title.lower().replace(' ', '-')}.log"
+
+
+def _start_mlflow(services: _Services, settings: Settings, databases: Databases, port: int) -> None:
+    services.start(
+        "MLflow",
+        *("mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1", "--no-serve-artifacts"),
+        environment={  # not arguments: any user may read those, and an address may hold a password
+            "MLFLOW_BACKEND_STORE_URI": databases.mlflow,
+            "MLFLOW_DEFAULT_ARTIFACT_ROOT": str(settings.mlflow_artifacts),
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        },
+    )
+
+
+def _start_dagster(services: _Services, module: str, port: int, folder: Path) -> None:
+    """Start one code server for the daemon and the web UI, then both, and wait until they live."""
+    code, workspace = folder / "code.sock", folder / "workspace.yaml"
+    location = {"grpc_server": {"socket": str(code), "location_name": "forge"}}
+    workspace.write_text(yaml.safe_dump({"load_from": [location]}))
+    what = ("--module-name", module, "--location-name", "forge")
+    services.start("Code server", "dagster", "code-server", "start", "--socket", str(code), *what)
+    services.wait_for(code.exists)
+    beginning = time.time()
+    services.start("Daemon", "dagster._daemon", "run", "--workspace", str(workspace))
+    where = ("--host", _HOST, "--port", str(port), "--workspace", str(workspace))
+    services.start("Web UI", "dagster_webserver", *where)
+    services.wait_for(lambda: _daemon_lives(_state(f"http://{_HOST}:{port}"), beginning))
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Hold FORGE_HOME's ``up.json``, and give what writes into it where everything is.
+
+    Raises:
+        PlatformError: another process holds it.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "up.json").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            where = running_address(home) or "still starting"
+            raise PlatformError(f"`forge up` runs already on {home} ({where}): use it, or end it first") from error
+        file.truncate(0)
+
+        def announce(said: Mapping[str, Any]) -> None:
+            file.write(json.dumps(said))
+            file.flush()
+
+        yield announce
+
+
+def _require_free(option: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as error:
+            message = (
+                f"port {port} cannot be used ({error.strerror}): end the program that has it, or give {option} another"
+            )
+            raise PlatformError(message) from error
+
+
+def _get(url: str, body: Mapping[str, Any] | None = None) -> bytes | None:
+    """Return an answer's body, or None where nobody answers yet."""
+    data = None if body is None else json.dumps(body).encode()
+    try:
+        with urlopen(Request(url, data, {"Content-Type": "application/json"}), timeout=10) as answer:
+            content: bytes = answer.read()
+    except OSError:
+        return None
+    return content
+
+
+def _state(address: str) -> Mapping[str, Any] | None:
+    """Ask the web UI for the daemon's heartbeats and for what does not load."""
+    answer = _get(f"{address}/graphql", {"query": _STATE_QUERY})
+    if answer is None:
+        return None
+    data: Mapping[str, Any] = json.loads(answer)["data"]
+    return data
+
+
+def _daemon_lives(state: Mapping[str, Any] | None, since: float) -> bool:
+    if state is None:
+        return False
+    parts = [part for part in state["instance"]["daemonHealth"]["allDaemonStatuses"] if part["required"]]
+    return all((part["lastHeartbeatTime"] or 0) > since for part in parts)
+
+
+def _load_error(state: Mapping[str, Any] | None) -> str | None:
+    """Return the innermost cause of what does not load, or None."""
+    for entry in [] if state is None else state["workspaceOrError"]["locationEntries"]:
+        if found := entry["locationOrLoadError"]:
+            chain = [found["message"], *(link["error"]["message"] for link in found["errorChain"])]
+            return str(chain[-1]).strip()
+    return None

@@ -1,0 +1,72 @@
+"""`forge_assets.components.Corpus`: documents of some sources → the asset `<name>/validated_corpus`."""
+
+from typing import ClassVar
+
+import dagster as dg
+
+from forge_assets.checks import expectation_checks
+from forge_assets.components.base import TemplateScaffolder, YamlComponent, require_names
+from forge_assets.components.source import Source
+from forge_assets.faults import named_faults
+from forge_assets.metadata import describe_corpus, materialization
+from forge_assets.progress import watch
+from forge_assets.resources import StoreResource
+from forge_pipelines.corpus.config import CorpusConfig
+from forge_pipelines.corpus.expectations import check_expectations
+from forge_pipelines.corpus.stage import CODE_VERSION, validate
+
+
+class CorpusScaffolder(TemplateScaffolder):
+    """The file that `dg scaffold defs forge_assets.components.Corpus` writes."""
+
+    template = """\
+  name: NAME
+  description: What this corpus is for.
+  sources: [FILL-IN]                 # names of sources, in order of preference
+  length: {min_characters: 50}
+  split: {heldout_fraction: 0.02}    # the share of the documents that evaluation is made on
+  expectations:                      # any Great Expectations expectation over the per-document table
+    - type: expect_column_values_to_not_be_null
+      kwargs: {column: licence}
+"""
+
+
+@dg.scaffold_with(CorpusScaffolder)
+class Corpus(YamlComponent[CorpusConfig]):
+    """Documents of one or more sources: cleaned, deduplicated, split, and held to Great Expectations."""
+
+    config_class: ClassVar[type[CorpusConfig]] = CorpusConfig
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Declare the asset ``<name>/validated_corpus`` and its checks.
+
+        Raises:
+            ConfigError: a source or a kind of expectation that does not exist.
+        """
+        config = self.config
+        require_names(config.sources, Source, "source", context)
+        check_expectations(config)
+        key = dg.AssetKey([config.name, "validated_corpus"])
+
+        @dg.asset(
+            key=key,
+            deps=[[source, "raw_documents"] for source in config.sources],
+            group_name=config.name,
+            kinds={"great_expectations", "parquet"},
+            description=config.description or f"The corpus {config.name}: clean, without copies, split, validated.",
+            code_version=CODE_VERSION,
+            check_specs=[
+                dg.AssetCheckSpec("expectations", asset=key, blocking=True, description="Expectations that block."),
+                dg.AssetCheckSpec("warnings", asset=key, description="Expectations of severity warning."),
+            ],
+        )
+        def validated_corpus(context: dg.AssetExecutionContext, forge_store: StoreResource) -> dg.MaterializeResult:
+            store = forge_store.open()
+            with named_faults():
+                sources = [store.latest(source, "raw_documents") for source in config.sources]
+                publication = validate(config, sources, store, watch(context))
+                folder = store.open(publication.manifest)
+                metadata = describe_corpus(folder, publication.manifest)
+                return materialization(publication, store, metadata, expectation_checks(folder))
+
+        return dg.Definitions(assets=[validated_corpus])

@@ -1,0 +1,227 @@
+"""`forge_assets.components.Model`: corpora → shards → checkpoint → report → a registered model."""
+
+from typing import ClassVar
+
+import dagster as dg
+from pydantic import Field
+
+from forge_assets.checks import checkpoint_checks, report_checks, shard_checks
+from forge_assets.components.base import TemplateScaffolder, YamlComponent, require_names
+from forge_assets.components.corpus import Corpus
+from forge_assets.faults import named_faults
+from forge_assets.metadata import (
+    describe_checkpoint,
+    describe_registration,
+    describe_report,
+    describe_shards,
+    materialization,
+)
+from forge_assets.progress import watch
+from forge_assets.resources import MachineResource, RegistryResource, StoreResource
+from forge_pipelines.evaluation import stage as evaluation
+from forge_pipelines.evaluation.config import EvaluationConfig
+from forge_pipelines.evaluation.report import METRICS
+from forge_pipelines.manifest import Name, Value
+from forge_pipelines.registry import stage as registry
+from forge_pipelines.registry.config import RegistrationConfig
+from forge_pipelines.registry.gates import check_gates
+from forge_pipelines.shards import stage as shards
+from forge_pipelines.shards.config import ShardsConfig
+from forge_pipelines.training import stage as training
+from forge_pipelines.training.architecture import check_architecture
+from forge_pipelines.training.config import TrainingConfig
+
+
+class ModelConfig(Value):
+    """A model: one block of parameters for each of its four stages."""
+
+    name: Name = Field(description="The model's name; its assets are `<name>/tokenized_shards` and so on.")
+    description: str = Field("", description="What the model is for.")
+    owners: tuple[str, ...] = Field((), description="E-mail addresses, or teams as `team:name`.")
+    shards: ShardsConfig = Field(description="Corpora, tokenizer and sequences.")
+    training: TrainingConfig = Field(description="The recipe.")
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="On what it is measured.")
+    registration: RegistrationConfig = Field(
+        default_factory=RegistrationConfig, description="What it must show before it is registered."
+    )
+
+
+class ModelScaffolder(TemplateScaffolder):
+    """The file that `dg scaffold defs forge_assets.components.Model` writes."""
+
+    template = """\
+  name: NAME
+  description: FILL-IN               # what the model is for
+  shards:
+    corpora:
+      - corpus: FILL-IN              # the name of a corpus
+    tokenizer: {vocabulary_size: 4096}
+    sequence_length: 256
+  training:
+    architecture:                    # any allowed architecture, as transformers writes its configuration
+      model_type: mistral
+      hidden_size: 128
+      intermediate_size: 384
+      num_hidden_layers: 4
+      num_attention_heads: 4
+      num_key_value_heads: 2
+    steps: 300
+    batch_sequences: 8
+    learning_rate: 0.001
+  registration:
+    gates: ["heldout/bits_per_character < base"]
+"""
+
+
+@dg.scaffold_with(ModelScaffolder)
+class Model(YamlComponent[ModelConfig]):
+    """A model trained on some corpora, measured beside its base, and registered when it passes its gates."""
+
+    config_class: ClassVar[type[ModelConfig]] = ModelConfig
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Declare the model's four assets, and a job that makes them with all that they are made from.
+
+        Raises:
+            ConfigError: an unknown corpus, a gate on a metric that no suite gives, an architecture that is not allowed.
+        """
+        config = self.config
+        require_names([share.corpus for share in config.shards.corpora], Corpus, "corpus", context)
+        check_architecture(config.training.architecture)
+        check_gates(config.registration.gates, METRICS)
+        registered = self._registered_model()
+        job = dg.define_asset_job(
+            config.name, selection=dg.AssetSelection.assets(registered).upstream(), tags={"forge/model": config.name}
+        )
+        assets = [self._tokenized_shards(), self._trained_checkpoint(), self._evaluation_report(), registered]
+        return dg.Definitions(assets=assets, jobs=[job])
+
+    def _key(self, stage: str) -> dg.AssetKey:
+        return dg.AssetKey([self.config.name, stage])
+
+    def _tokenized_shards(self) -> dg.AssetsDefinition:
+        config, key = self.config, self._key("tokenized_shards")
+        names = [share.corpus for share in config.shards.corpora]
+
+        @dg.asset(
+            key=key,
+            deps=[[corpus, "validated_corpus"] for corpus in names],
+            group_name=config.name,
+            owners=list(config.owners),
+            kinds={"arrow"},
+            description="Packed sequences of token ids, and which document stands where in them.",
+            code_version=shards.CODE_VERSION,
+            check_specs=[dg.AssetCheckSpec("trainable_tokens", asset=key, blocking=True)],
+        )
+        def tokenized_shards(context: dg.AssetExecutionContext, forge_store: StoreResource) -> dg.MaterializeResult:
+            store = forge_store.open()
+            with named_faults():
+                corpora = {corpus: store.latest(corpus, "validated_corpus") for corpus in names}
+                publication = shards.shard(config.name, corpora, config.shards, store, watch(context))
+                checks = shard_checks(publication.manifest, config.shards.optional_sources)
+                return materialization(publication, store, describe_shards(publication.manifest), checks)
+
+        return tokenized_shards
+
+    def _trained_checkpoint(self) -> dg.AssetsDefinition:
+        config, key = self.config, self._key("trained_checkpoint")
+
+        @dg.asset(
+            key=key,
+            deps=[self._key("tokenized_shards")],
+            group_name=config.name,
+            owners=list(config.owners),
+            kinds={"deepspeed", "pytorch", "safetensors"},
+            description=f"Weights trained by DeepSpeed. {config.description}",
+            code_version=training.CODE_VERSION,
+            op_tags=config.training.gpus.tags(),
+            check_specs=[
+                dg.AssetCheckSpec("finite_loss", asset=key, blocking=True),
+                dg.AssetCheckSpec("weights_load", asset=key, blocking=True),
+            ],
+        )
+        def trained_checkpoint(
+            context: dg.AssetExecutionContext,
+            forge_store: StoreResource,
+            forge_machine: MachineResource,
+            forge_registry: RegistryResource,
+        ) -> dg.MaterializeResult:
+            store = forge_store.open()
+            with named_faults():
+                forge_machine.say_where(config.training.gpus, context.log)
+                made_from = store.latest(config.name, "tokenized_shards")
+                request = training.training_request(config.name, made_from, config.training)
+                with forge_registry.curves(request) as draw:
+                    publication = training.train(
+                        config.name, made_from, config.training, store, forge_machine.training(), watch(context, draw)
+                    )
+                folder = store.open(publication.manifest)
+                return materialization(publication, store, describe_checkpoint(folder), checkpoint_checks(folder))
+
+        return trained_checkpoint
+
+    def _evaluation_report(self) -> dg.AssetsDefinition:
+        config, key = self.config, self._key("evaluation_report")
+        names = [share.corpus for share in config.shards.corpora]
+
+        @dg.asset(
+            key=key,
+            deps=[self._key("trained_checkpoint"), *([corpus, "validated_corpus"] for corpus in names)],
+            group_name=config.name,
+            owners=list(config.owners),
+            kinds={"pytorch", "report"},
+            description="How good the checkpoint is beside its base, document by document, with intervals.",
+            code_version=evaluation.CODE_VERSION,
+            op_tags=config.evaluation.gpus.tags(),
+            check_specs=[
+                dg.AssetCheckSpec("finite_scores", asset=key, blocking=True),
+                dg.AssetCheckSpec("gates", asset=key, description="The verdict that registration will enforce."),
+            ],
+        )
+        def evaluation_report(
+            context: dg.AssetExecutionContext, forge_store: StoreResource, forge_machine: MachineResource
+        ) -> dg.MaterializeResult:
+            store = forge_store.open()
+            with named_faults():
+                forge_machine.say_where(config.evaluation.gpus, context.log)
+                checkpoint = store.latest(config.name, "trained_checkpoint")
+                corpora = {corpus: store.latest(corpus, "validated_corpus") for corpus in names}
+                publication = evaluation.evaluate(
+                    config.name,
+                    checkpoint,
+                    corpora,
+                    config.evaluation,
+                    store,
+                    forge_machine.evaluation(),
+                    watch(context),
+                )
+                folder = store.open(publication.manifest)
+                checks = report_checks(folder, config.registration.gates)
+                return materialization(publication, store, describe_report(folder), checks)
+
+        return evaluation_report
+
+    def _registered_model(self) -> dg.AssetsDefinition:
+        config = self.config
+
+        @dg.asset(
+            key=self._key("registered_model"),
+            deps=[self._key("evaluation_report")],
+            group_name=config.name,
+            owners=list(config.owners),
+            kinds={"mlflow"},
+            description="The MLflow model version, with its card, its lineage and its hashes.",
+            code_version=registry.CODE_VERSION,
+        )
+        def registered_model(
+            context: dg.AssetExecutionContext, forge_store: StoreResource, forge_registry: RegistryResource
+        ) -> dg.MaterializeResult:
+            store = forge_store.open()
+            with named_faults():
+                report = store.latest(config.name, "evaluation_report")
+                publication = registry.register(
+                    config.name, report, config.registration, store, forge_registry.open(), watch(context)
+                )
+                return materialization(publication, store, describe_registration(store.open(publication.manifest)))
+
+        return registered_model

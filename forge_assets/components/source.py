@@ -1,0 +1,62 @@
+"""`forge_assets.components.Source`: documents of one place → the asset `<name>/raw_documents`."""
+
+import sysconfig
+from typing import ClassVar
+
+import dagster as dg
+
+from forge_assets.components.base import TemplateScaffolder, YamlComponent
+from forge_assets.faults import named_faults
+from forge_assets.metadata import describe_documents, materialization
+from forge_assets.progress import watch
+from forge_assets.resources import StoreResource
+from forge_pipelines.sources.config import SourceConfig
+from forge_pipelines.sources.stage import CODE_VERSION, read_source
+
+
+class SourceScaffolder(TemplateScaffolder):
+    """The file that `dg scaffold defs forge_assets.components.Source` writes."""
+
+    template = """\
+  name: NAME
+  description: What these documents are.
+  folder:
+    path: FILL-IN                    # the folder that holds the documents
+    include: ["**/*.md", "**/*.txt", "**/*.html"]
+  labels:
+    licence: FILL-IN                 # an SPDX licence expression, for example CC-BY-4.0
+    classification: internal         # public, internal, confidential or restricted
+"""
+
+
+@dg.scaffold_with(SourceScaffolder)
+class Source(YamlComponent[SourceConfig]):
+    """A place that documents come from. `{{ site_packages }}` stands for the folder of installed Python packages."""
+
+    config_class: ClassVar[type[SourceConfig]] = SourceConfig
+
+    @staticmethod
+    @dg.template_var
+    def site_packages() -> str:
+        """Return the folder in which this Python's packages are installed."""
+        return sysconfig.get_path("purelib")
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
+        """Declare the asset ``<name>/raw_documents``."""
+        config = self.config
+
+        @dg.asset(
+            key=[config.name, "raw_documents"],
+            group_name=config.name,
+            kinds={"document"},
+            description=config.description or f"Every document of {config.name}, as text with its identity and labels.",
+            code_version=CODE_VERSION,
+        )
+        def raw_documents(context: dg.AssetExecutionContext, forge_store: StoreResource) -> dg.MaterializeResult:
+            store = forge_store.open()
+            with named_faults():
+                publication = read_source(config, store, watch(context))
+                folder = store.open(publication.manifest)
+                return materialization(publication, store, describe_documents(folder, publication.manifest))
+
+        return dg.Definitions(assets=[raw_documents])

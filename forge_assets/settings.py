@@ -1,0 +1,121 @@
+"""What a site sets: the only reader of the environment. Everything else is handed these values."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from forge_pipelines.errors import ConfigError
+from forge_pipelines.ledger.postgres import addresses
+from forge_pipelines.manifest import Value
+
+DEFINITIONS = "forge_assets.definitions"
+
+
+class Settings(Value):
+    """Where everything stands. Each value names the environment variable that sets it."""
+
+    home: Path = Field(description="FORGE_HOME: the folder of all state. Default: `.forge` in the working folder.")
+    store: str = Field(
+        description="FORGE_STORE: folder, or fsspec address such as `s3://bucket/prefix`, of what is published. "
+        "Default: `store` below the home."
+    )
+    cache: Path = Field(description="FORGE_CACHE: folder of what can be made again. Default: `cache` below the home.")
+    postgres_url: str | None = Field(
+        description="FORGE_POSTGRES_URL: a PostgreSQL server, as `postgresql://user:password@host:port/database`. "
+        "Default: an embedded one."
+    )
+    mlflow_url: str | None = Field(
+        description="FORGE_MLFLOW_URL: an MLflow server, as `http://host:port`. Default: `forge up` starts one, and "
+        "without it the database is used directly."
+    )
+    definitions: str = Field(
+        description=f"FORGE_DEFINITIONS: the Python module whose `defs` is run. Default: `{DEFINITIONS}`."
+    )
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the logs of child processes."""
+        return self.home / "logs"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Where MLflow is: its server, or its database."""
+        return self.mlflow_url or addresses(self.home, self.postgres_url).mlflow
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Folder of the files that MLflow keeps."""
+        return self.home / "mlflow"
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        ConfigError: a variable holds something impossible; the message names it.
+    """
+    home = _folder("FORGE_HOME", Path(".forge"))
+    postgres_url = os.environ.get("FORGE_POSTGRES_URL") or None
+    addresses(home, postgres_url)  # raises where it is none
+    return Settings(
+        home=home,
+        store=_store(home / "store"),
+        cache=_folder("FORGE_CACHE", home / "cache"),
+        postgres_url=postgres_url,
+        mlflow_url=_mlflow_url(),
+        definitions=_module(),
+    )
+
+
+@contextmanager
+def exported(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, for the libraries and child processes that read them, while the context lasts."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _folder(variable: str, default: Path) -> Path:
+    folder = Path(os.environ.get(variable) or default).expanduser().absolute()
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{variable} is {folder}, which is no folder: name one, or a path where one can be made")
+    return folder
+
+
+def _store(default: Path) -> str:
+    address = os.environ.get("FORGE_STORE") or str(default)
+    if "://" not in address:
+        return str(_folder("FORGE_STORE", default))
+    import fsspec
+
+    protocol = address.partition("://")[0]
+    if protocol not in fsspec.available_protocols():
+        raise ConfigError(
+            f"FORGE_STORE is {address}, and nothing here reads {protocol}://; name a folder or an s3:// URL"
+        )
+    return address
+
+
+def _mlflow_url() -> str | None:
+    url = os.environ.get("FORGE_MLFLOW_URL") or None
+    if url is not None and not (urlsplit(url).scheme in {"http", "https"} and urlsplit(url).hostname):
+        raise ConfigError("FORGE_MLFLOW_URL is no address of the form http://host:port")
+    return url
+
+
+def _module() -> str:
+    module = os.environ.get("FORGE_DEFINITIONS") or DEFINITIONS
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ConfigError(f"FORGE_DEFINITIONS is {module}, which is no Python module: write it as {DEFINITIONS}")
+    return module

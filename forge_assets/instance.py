@@ -5,9 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from forge_assets.settings import Settings, exported
-from forge_pipelines.ledger.postgres import Databases, exclusive, postgres
+from forge_pipelines.ledger.addresses import Databases
+from forge_pipelines.ledger.postgres import exclusive, postgres, writing_to
 
 _NOTHING_LEAVES = {
     "DAGSTER_DISABLE_TELEMETRY": "1",
@@ -31,7 +34,9 @@ def forge_environment(settings: Settings) -> Iterator[Databases]:
         PlatformError: PostgreSQL cannot be reached or does not start; FORGE_HOME cannot be written.
     """
     with postgres(settings.home, settings.postgres_url) as databases:
-        _write_dagster_yaml(settings.home)
+        with writing_to(settings.home):
+            settings.logs.mkdir(parents=True, exist_ok=True)
+            _write_dagster_yaml(settings.home)
         with exported(_variables(settings, databases)):
             yield databases
 
@@ -58,6 +63,19 @@ def open_instance(home: Path, databases: Databases) -> Iterator[dg.DagsterInstan
             instance.upgrade()
     with instance:
         yield instance
+
+
+def end_lost_runs(instance: dg.DagsterInstance) -> None:
+    """Report those runs as failed that a code server had and that it took with it: nobody else ever would.
+
+    To be called while no code server of this instance lives.
+    """
+    unfinished = dg.RunsFilter(statuses=[*IN_PROGRESS_RUN_STATUSES])
+    for run in instance.get_runs(unfinished):
+        if GRPC_INFO_TAG in run.tags:
+            instance.report_run_failed(
+                run, "the `forge up` that ran this ended first; run it again, it goes on from here"
+            )
 
 
 def _variables(settings: Settings, databases: Databases) -> Mapping[str, str]:

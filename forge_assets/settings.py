@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from forge_pipelines.errors import ConfigError
-from forge_pipelines.ledger.postgres import addresses
+from forge_pipelines.ledger.addresses import addresses
 from forge_pipelines.manifest import Value
 
 DEFINITIONS = "forge_assets.definitions"

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,11 +16,12 @@ from urllib.request import Request, urlopen
 import yaml
 from rich.console import Console
 
-from forge_assets.instance import forge_environment, open_instance
+from forge_assets.instance import end_lost_runs, forge_environment, open_instance
 from forge_assets.settings import Settings
 from forge_pipelines import processes
 from forge_pipelines.errors import PlatformError
-from forge_pipelines.ledger.postgres import Databases
+from forge_pipelines.ledger.addresses import Databases
+from forge_pipelines.ledger.postgres import make_socket_folder
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 180
@@ -47,28 +47,26 @@ def run_up(settings: Settings, *, port: int, mlflow_port: int) -> None:
     """
     started, address = time.monotonic(), f"http://{_HOST}:{port}"
     mlflow = settings.mlflow_url or f"http://{_HOST}:{mlflow_port}"
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with (
-            _only_one(settings.home) as announce,
             forge_environment(settings.model_copy(update={"mlflow_url": mlflow})) as databases,
+            _only_one(settings.home) as announce,
             _Services(settings.logs, databases.descriptor) as services,
-            tempfile.TemporaryDirectory(prefix="forge-") as folder,
         ):
             _require_free("--port", port)
             if settings.mlflow_url is None:
                 _require_free("--mlflow-port", mlflow_port)
                 _start_mlflow(services, settings, databases, mlflow_port)
-            with open_instance(settings.home, databases):
-                pass  # Dagster's tables are made before several of its processes would
-            _start_dagster(services, settings.definitions, port, Path(folder))
+            with open_instance(settings.home, databases) as instance:
+                if databases.descriptor is not None:  # else the server may be another machine's too
+                    end_lost_runs(instance)
+            _start_dagster(services, settings, port)
             services.wait_for(lambda: _get(f"{mlflow}/health"))
             announce({"dagster": address, "mlflow": mlflow, "pid": os.getpid()})
             if error := _load_error(_state(address)):
-                console.print(
-                    f"the definitions do not load; mend them and reload them in the web UI: {error}", style="red"
-                )
+                console.print(f"the definitions do not load; mend them and reload them there: {error}", style="red")
             console.print(f"web UI  {address}\nMLflow  {mlflow}")
             console.print(f"ready in {time.monotonic() - started:.0f} s; Ctrl-C ends all")
             services.watch()
@@ -162,12 +160,15 @@ def _start_mlflow(services: _Services, settings: Settings, databases: Databases,
     )
 
 
-def _start_dagster(services: _Services, module: str, port: int, folder: Path) -> None:
+def _start_dagster(services: _Services, settings: Settings, port: int) -> None:
     """Start one code server for the daemon and the web UI, then both, and wait until they live."""
-    code, workspace = folder / "code.sock", folder / "workspace.yaml"
+    folder = make_socket_folder(settings.home)
+    for left_behind in folder.glob("code-*.sock"):
+        left_behind.unlink()
+    code, workspace = folder / f"code-{os.getpid()}.sock", folder / "workspace.yaml"
     location = {"grpc_server": {"socket": str(code), "location_name": "forge"}}
     workspace.write_text(yaml.safe_dump({"load_from": [location]}))
-    what = ("--module-name", module, "--location-name", "forge")
+    what = ("--module-name", settings.definitions, "--location-name", "forge")
     services.start("Code server", "dagster", "code-server", "start", "--socket", str(code), *what)
     services.wait_for(code.exists)
     beginning = time.time()
@@ -184,7 +185,6 @@ def _only_one(home: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     Raises:
         PlatformError: another process holds it.
     """
-    home.mkdir(parents=True, exist_ok=True)
     with (home / "up.json").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

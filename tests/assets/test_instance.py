@@ -9,9 +9,10 @@ import dagster as dg
 import psycopg2
 import pytest
 import yaml
+from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster_postgres import PostgresRunStorage
 
-from forge_assets.instance import dagster_instance, forge_environment
+from forge_assets.instance import dagster_instance, end_lost_runs, forge_environment
 from forge_assets.settings import Settings, load_settings
 from forge_pipelines.errors import PlatformError
 
@@ -89,6 +90,32 @@ def test_a_server_that_cannot_be_reached_is_one_sentence(settings: Settings) -> 
     sentence = r"^PostgreSQL at 127\.0\.0\.1:1/forge cannot be reached"
     with pytest.raises(PlatformError, match=sentence), dagster_instance(unreachable):
         pass
+
+
+def test_a_new_home_works_on_a_named_server(settings: Settings, tmp_path: Path) -> None:
+    with forge_environment(settings) as databases:
+        new = settings.model_copy(update={"home": tmp_path / "new" / "home", "postgres_url": databases.forge})
+        with dagster_instance(new) as instance:
+            assert instance.root_directory == str(new.home)
+    assert sorted(path.name for path in new.home.iterdir()) == ["dagster.yaml", "logs"]
+
+
+def test_a_home_that_cannot_be_written_is_one_sentence(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    below_a_file = settings.model_copy(update={"home": tmp_path / "file" / "home"})
+    sentence = r"^FORGE_HOME .* cannot be written \(Not a directory\): "
+    with pytest.raises(PlatformError, match=sentence), forge_environment(below_a_file):
+        pass
+
+
+def test_a_run_that_its_code_server_took_with_it_is_ended(settings: Settings) -> None:
+    with dagster_instance(settings) as instance:
+        job = dg.define_asset_job("job").resolve(asset_graph=dg.Definitions([answer]).resolve_asset_graph())
+        lost = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={GRPC_INFO_TAG: "{}"})
+        here = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        end_lost_runs(instance)
+        found = [instance.get_run_by_id(run.run_id) for run in (lost, here)]
+        assert [run and run.status for run in found] == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
 
 
 def test_the_workspace_of_the_checkout_names_forges_definitions() -> None:

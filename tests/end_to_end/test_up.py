@@ -18,7 +18,7 @@ import pytest
 from dagster_graphql import DagsterGraphQLClient
 
 from forge_assets.cli.up import running_address
-from forge_assets.instance import dagster_instance
+from forge_assets.instance import dagster_instance, end_lost_runs
 from forge_assets.settings import exported, load_settings
 
 DEFINITIONS = """
@@ -79,8 +79,9 @@ class Site:
         return lambda: client.get_run_status(run_id)
 
     def statuses(self) -> list[str]:
-        """How the runs stand in the database, the latest first."""
+        """How the runs stand in the database, the latest first, for the next `forge up`."""
         with exported({"FORGE_HOME": str(self.home)}), dagster_instance(load_settings()) as instance:
+            end_lost_runs(instance)
             return [run.status.value for run in instance.get_runs()]
 
     def processes(self) -> list[psutil.Process]:

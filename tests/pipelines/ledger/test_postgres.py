@@ -16,6 +16,7 @@ import psycopg2
 import pytest
 
 from forge_pipelines.errors import ConfigError, PlatformError
+from forge_pipelines.ledger.addresses import socket_folder
 from forge_pipelines.ledger.postgres import exclusive, postgres
 
 # Uses the server, says so, and goes on until its standard input is closed.
@@ -149,6 +150,7 @@ def test_a_home_with_a_long_path_and_odd_characters_works(tmp_path: Path) -> Non
     home = tmp_path / ("a very long name, 100 % odd " * 5)
     with postgres(home, None) as databases:
         assert ask(databases.forge, "SELECT 1") == (1,)
+    socket_folder(home).rmdir()
 
 
 def test_a_named_server_is_used_and_given_the_databases_that_it_lacks(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Shards become a checkpoint. The stage prepares one job and watches; the worker holds torch and DeepSpeed."""

@@ -1,0 +1,98 @@
+"""Checkpoints of a training in progress: which one is complete, and that none is read before its hashes hold.
+
+A checkpoint is a folder ``checkpoint-<step>``. It counts as soon as `MARKER` stands in it, which names every file and
+its hash and is written last: a folder without it was torn by a crash.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from forge_pipelines.manifest import FileEntry, Value
+from forge_pipelines.staging import sync_folder
+from forge_pipelines.store import find_damage, list_files
+
+MARKER = "complete.json"
+_PREFIX = "checkpoint-"
+
+
+class Checkpoint(Value):
+    """What the marker says: the step after which the checkpoint was saved, by how many ranks, and its files."""
+
+    step: int
+    world_size: int
+    files: tuple[FileEntry, ...]
+
+
+def checkpoint_folder(root: Path, step: int) -> Path:
+    """Return where the checkpoint after ``step`` stands."""
+    return root / f"{_PREFIX}{step}"
+
+
+def seal(folder: Path, step: int, world_size: int) -> None:
+    """Mark a checkpoint complete. Every rank must have written its files; they are on the disk when this returns."""
+    checkpoint = Checkpoint(step=step, world_size=world_size, files=list_files(folder))
+    sync_folder(folder)
+    unfinished = folder / f"{MARKER}.part"
+    unfinished.write_text(checkpoint.model_dump_json())
+    _sync(unfinished)
+    unfinished.rename(folder / MARKER)
+    _sync(folder)
+    _sync(folder.parent)
+
+
+def rotate(root: Path, keep: int) -> None:
+    """Remove all complete checkpoints but the last ``keep``."""
+    complete = [folder for folder in _newest_first(root) if (folder / MARKER).is_file()]
+    for folder in complete[keep:]:
+        _remove(folder)
+
+
+def latest_complete(root: Path, warn: Callable[[str], None]) -> Checkpoint | None:
+    """Return the newest checkpoint whose every file matches its hash; remove what is newer, torn or damaged.
+
+    Args:
+        root: the folder of the checkpoints; it may not exist yet.
+        warn: told in a sentence of each damaged checkpoint.
+    """
+    for folder in _newest_first(root):
+        damage = _find_damage(folder)
+        if damage is None:
+            return Checkpoint.model_validate_json((folder / MARKER).read_text())
+        if damage:
+            warn(f"{folder.name} is damaged and is not used: {damage}")
+        _remove(folder)
+    return None
+
+
+def _find_damage(folder: Path) -> str | None:
+    """Say what is wrong with a checkpoint: None when it is sound, empty when a crash merely tore it."""
+    try:
+        checkpoint = Checkpoint.model_validate_json((folder / MARKER).read_text())
+    except FileNotFoundError:
+        return ""
+    except ValidationError:
+        return f"{folder / MARKER} cannot be read"
+    return "; ".join(find_damage(folder, checkpoint.files)) or None
+
+
+def _newest_first(root: Path) -> list[Path]:
+    folders = [folder for folder in root.glob(f"{_PREFIX}*") if folder.name.removeprefix(_PREFIX).isdecimal()]
+    return sorted(folders, key=lambda folder: int(folder.name.removeprefix(_PREFIX)), reverse=True)
+
+
+def _remove(folder: Path) -> None:
+    # Without its marker first: a removal that is cut short must not leave a checkpoint that looks damaged.
+    (folder / MARKER).unlink(missing_ok=True)
+    shutil.rmtree(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

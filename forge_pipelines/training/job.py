@@ -1,0 +1,99 @@
+"""What goes into the ranks, and what comes out: one JSON job in, one line of JSON for each event out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from forge_pipelines.errors import ConfigError, DataError, ForgeError, PlatformError
+from forge_pipelines.manifest import Name, Value
+from forge_pipelines.training.config import TrainingConfig
+
+HISTORY = "history.json"
+"""The published file that lists step, loss, learning rate and gradient norm of every step."""
+
+_PREFIX = "forge-training-event: "
+
+Fault = Literal["config", "data", "platform"]
+_FAULTS: Mapping[Fault, type[ForgeError]] = {"config": ConfigError, "data": DataError, "platform": PlatformError}
+
+
+class TrainingJob(Value):
+    """All that the ranks are told.
+
+    Attributes:
+        name: the model's name, for messages.
+        shards: a verified shards folder.
+        checkpoints: folder of the checkpoints, made or to be made.
+        output: an existing folder for the finished model.
+        rendezvous: an empty folder by whose files the ranks find each other.
+        resume_from: a verified checkpoint to go on from.
+    """
+
+    name: Name
+    shards: Path
+    checkpoints: Path
+    output: Path
+    rendezvous: Path
+    recipe: TrainingConfig
+    device: Literal["cpu", "cuda"]
+    world_size: int
+    resume_from: Path | None
+
+
+class StepDone(Value):
+    """An optimizer step was done. ``tokens_per_second`` is the mean of this launch, padding included."""
+
+    kind: Literal["step"] = "step"
+    step: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    tokens_per_second: float
+
+
+class Finished(Value):
+    """The last step was done and the model saved. Times and rates are of this launch alone."""
+
+    kind: Literal["finished"] = "finished"
+    parameters: int
+    tokens_trained: int
+    final_loss: float
+    tokens_per_second: float
+    wall_seconds: float
+    devices: tuple[str, ...]
+
+
+class Failed(Value):
+    """A rank ended, and whose fault it is in one sentence."""
+
+    kind: Literal["failed"] = "failed"
+    fault: Fault
+    message: str
+
+    @classmethod
+    def of(cls, error: ForgeError) -> "Failed":
+        """Put an error into words that cross the process boundary."""
+        fault = next(fault for fault, kind in _FAULTS.items() if isinstance(error, kind))
+        return cls(fault=fault, message=str(error))
+
+    def error(self, name: str) -> ForgeError:
+        """Return the error that was put into words, of the model of that name."""
+        return _FAULTS[self.fault](f"{name}: {self.message}")
+
+
+Event = StepDone | Finished | Failed
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+
+def to_line(event: Event) -> str:
+    """Return an event as one line that no library prints."""
+    return f"{_PREFIX}{event.model_dump_json()}\n"
+
+
+def from_line(line: str) -> Event | None:
+    """Return the event that a line of output states, or None for any other line."""
+    if not line.startswith(_PREFIX):
+        return None
+    return _EVENT.validate_json(line[len(_PREFIX) :])

@@ -1,0 +1,98 @@
+"""Runs a job's ranks as child processes, and turns how they ended into a result or an error."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from forge_pipelines import processes
+from forge_pipelines.errors import PlatformError
+from forge_pipelines.training.job import Failed, Finished, StepDone, TrainingJob, from_line
+
+_FULL_DISK_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingEnvironment:
+    """What training may use of the machine.
+
+    Attributes:
+        cache_folder: where libraries keep what they compile.
+        log_folder: where the ranks' logs are written.
+        visible_gpus: GPUs that the ranks will see; with 0 they train on the CPU.
+    """
+
+    cache_folder: Path
+    log_folder: Path
+    visible_gpus: int = 0
+
+
+def run_ranks(
+    job: TrainingJob, folder: Path, environment: TrainingEnvironment, log: Path, on_step: Callable[[StepDone], None]
+) -> Finished:
+    """Train in processes of their own; none of them is left when this returns or raises.
+
+    Args:
+        job: what to train.
+        folder: an existing folder for the job's own files.
+        environment: what may be used of the machine.
+        log: file that the ranks' output is appended to.
+        on_step: told of every step.
+
+    Raises:
+        ConfigError: no network can be built from the recipe.
+        DataError: the loss is no longer a number.
+        PlatformError: a rank was killed, or failed for a reason that only the log tells.
+    """
+    job_path = folder / "job.json"
+    job_path.write_text(job.model_dump_json(indent=2))
+    shutil.rmtree(job.rendezvous, ignore_errors=True)
+    job.rendezvous.mkdir()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    ends: list[Finished | Failed] = []
+
+    def on_line(line: str) -> None:
+        event = from_line(line)
+        if isinstance(event, StepDone):
+            on_step(event)
+        elif event is not None:
+            ends.append(event)
+
+    code = processes.run(
+        [sys.executable, "-m", "forge_pipelines.training.worker.launch", str(job_path)],
+        on_line,
+        environment=_variables(job, environment),
+        log=log,
+    )
+    failures = [end for end in ends if isinstance(end, Failed)]
+    if failures:
+        raise failures[0].error(job.name)
+    if code != 0 or not ends:
+        raise PlatformError(f"{job.name}: {_unexplained(code, folder, log)}")
+    assert isinstance(ends[0], Finished)
+    return ends[0]
+
+
+def _unexplained(code: int, folder: Path, log: Path) -> str:
+    if shutil.disk_usage(folder).free < _FULL_DISK_BYTES:
+        return f"the disk that holds {folder} is full; free some space and run the same command again"
+    return f"the training processes ended with exit code {code}; the log {log} says why"
+
+
+def _variables(job: TrainingJob, environment: TrainingEnvironment) -> Mapping[str, str]:
+    cores = len(os.sched_getaffinity(0))
+    variables = {
+        "OMP_NUM_THREADS": str(max(1, cores // job.world_size)),
+        "TOKENIZERS_PARALLELISM": "false",
+        "DS_ACCELERATOR": job.device,
+        "TORCH_EXTENSIONS_DIR": str(environment.cache_folder / "torch_extensions"),
+        "TRITON_CACHE_DIR": str(environment.cache_folder / "triton"),
+        # The ranks of one machine talk over loopback alone, and nothing is fetched or told.
+        "GLOO_SOCKET_IFNAME": "lo",
+        "NCCL_SOCKET_IFNAME": "lo",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    return variables if job.device == "cuda" else {**variables, "CUDA_VISIBLE_DEVICES": ""}

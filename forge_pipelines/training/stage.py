@@ -1,0 +1,186 @@
+"""The stage `trained_checkpoint`: shards and a recipe in, a network that ``from_pretrained`` loads out."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from forge_pipelines.errors import ConfigError, PlatformError
+from forge_pipelines.manifest import Manifest, StageRequest, code_version
+from forge_pipelines.progress import OnProgress, Progress, silent
+from forge_pipelines.shards.reading import TOKENIZER
+from forge_pipelines.store import Made, Publication, Store
+from forge_pipelines.training.checkpoints import Checkpoint, checkpoint_folder, latest_complete
+from forge_pipelines.training.config import TrainingConfig
+from forge_pipelines.training.job import HISTORY, Finished, StepDone, TrainingJob
+from forge_pipelines.training.ranks import TrainingEnvironment, run_ranks
+
+__all__ = ["CODE_VERSION", "HISTORY", "RECORD", "train", "training_request"]
+
+CODE_VERSION = "1"
+RECORD = "training.json"
+
+_LIBRARIES = ("torch", "transformers", "deepspeed")
+_WITHOUT_EFFECT_ON_WEIGHTS = {"gpus", "keep_checkpoints", "checkpoint_every_steps"}
+
+
+def training_request(name: str, shards: Manifest, config: TrainingConfig) -> StageRequest:
+    """Return what a training is known by: its key stays the same through every interruption and relaunch."""
+    return StageRequest(
+        kind="trained_checkpoint",
+        name=name,
+        inputs={"shards": shards.fingerprint},
+        parameters=config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_WEIGHTS),
+        code_version=code_version(CODE_VERSION, *_LIBRARIES),
+    )
+
+
+def train(
+    name: str,
+    shards: Manifest,
+    config: TrainingConfig,
+    store: Store,
+    environment: TrainingEnvironment,
+    on_progress: OnProgress = silent,
+) -> Publication:
+    """Train a network, going on from the last complete checkpoint of an earlier, unfinished call.
+
+    Two callers at once do not train the same: the second waits for the first.
+
+    Args:
+        name: the model's name.
+        shards: the manifest of its shards.
+        config: the recipe.
+        store: holds the shards and takes the result.
+        environment: what may be used of the machine.
+        on_progress: told of every step, with its loss, gradient norm, learning rate and tokens per second.
+
+    Raises:
+        ConfigError: no network can be built from the recipe; or unfinished work belongs to another number of ranks.
+        DataError: the shards are damaged, or the loss is no longer a number.
+        PlatformError: GPUs are missing, the disk is full, or a training process failed.
+    """
+    request = training_request(name, shards, config)
+    workspace = store.workspace(request)
+    training = _Training(name, shards, config, store, environment, on_progress, workspace)
+    with training.alone():
+        publication = store.obtain(request, training.make)
+        shutil.rmtree(workspace, ignore_errors=True)
+    return publication
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """One call of the stage; ``workspace`` outlives it until the result is published."""
+
+    name: str
+    shards: Manifest
+    config: TrainingConfig
+    store: Store
+    environment: TrainingEnvironment
+    on_progress: OnProgress
+    workspace: Path
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the lock on this piece of work, once whoever holds it has ended."""
+        # Beside the workspace, which is removed in the end: a lock file must stay the same file for all who wait.
+        with self.workspace.with_suffix(".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._say("another process is training the same; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def make(self, folder: Path) -> Made:
+        """Train, from the last complete checkpoint on, and write what is published."""
+        device = self._device()
+        resume = self._resume_point()
+        step = resume.step if resume else 0
+        self._say(f"{self.config.ranks} rank(s) on {device.upper()}, steps {step + 1} to {self.config.steps}")
+        shards = self.store.open(self.shards)
+        job = TrainingJob(
+            name=self.name,
+            shards=shards,
+            checkpoints=self._checkpoints,
+            output=folder,
+            rendezvous=self.workspace / "rendezvous",
+            recipe=self.config,
+            device=device,
+            world_size=self.config.ranks,
+            resume_from=checkpoint_folder(self._checkpoints, step) if resume else None,
+        )
+        restarts = self._count_launch() - 1
+        log = self.environment.log_folder / f"{self.name}-{self.workspace.name[:12]}.log"
+        finished = run_ranks(job, self.workspace, self.environment, log, self._on_step)
+        shutil.copytree(shards / TOKENIZER, folder, dirs_exist_ok=True)
+        self._write_record(folder, finished, restarts)
+        return Made(self._counts(finished, device, step), self.shards.classification)
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.workspace / "checkpoints"
+
+    def _say(self, message: str) -> None:
+        self.on_progress(Progress(f"{self.name}: training", total=self.config.steps, unit="steps", message=message))
+
+    def _on_step(self, done: StepDone) -> None:
+        metrics = done.model_dump(exclude={"kind", "step"})
+        self.on_progress(Progress(f"{self.name}: training", done.step, self.config.steps, "steps", metrics))
+
+    def _device(self) -> Literal["cpu", "cuda"]:
+        asked, visible = self.config.gpus.count, self.environment.visible_gpus
+        if asked == 0 or visible == 0:
+            return "cpu"
+        if visible < asked:
+            message = f"{self.name} asks for {asked} GPUs and {visible} can be seen; lower training.gpus.count"
+            raise PlatformError(message)
+        return "cuda"
+
+    def _resume_point(self) -> Checkpoint | None:
+        checkpoint = latest_complete(self._checkpoints, self._say)
+        if checkpoint and checkpoint.world_size != self.config.ranks:
+            message = (
+                f"{self.name}: the unfinished training in {self.workspace} was begun with {checkpoint.world_size} "
+                f"rank(s) and the recipe asks for {self.config.ranks}; set training.gpus.count back, or remove that "
+                "folder to begin again"
+            )
+            raise ConfigError(message)
+        return checkpoint
+
+    def _count_launch(self) -> int:
+        counter = self.workspace / "launches"
+        launches = int(counter.read_text()) + 1 if counter.is_file() else 1
+        counter.write_text(str(launches))
+        return launches
+
+    def _write_record(self, folder: Path, finished: Finished, restarts: int) -> None:
+        record = {
+            "samples": [0, self.config.steps * self.config.batch_sequences],
+            "world_size": self.config.ranks,
+            "tokens_trained": finished.tokens_trained,
+            "wall_seconds": finished.wall_seconds,
+            "devices": finished.devices,
+            "libraries": {library: version(library) for library in (*_LIBRARIES, "accelerate", "safetensors")},
+            "restarts": restarts,
+        }
+        (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+
+    def _counts(self, finished: Finished, device: str, resumed_from_step: int) -> Mapping[str, Any]:
+        return {
+            "steps": self.config.steps,
+            "parameters": finished.parameters,
+            "tokens_trained": finished.tokens_trained,
+            "final_loss": finished.final_loss,
+            "tokens_per_second": round(finished.tokens_per_second, 1),
+            "wall_seconds": round(finished.wall_seconds, 3),
+            "device": device,
+            "world_size": self.config.ranks,
+            "resumed_from_step": resumed_from_step,
+        }

@@ -1,0 +1,51 @@
+"""The network that a recipe describes, with its first weights: a function of architecture, tokenizer and seed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+
+from forge_pipelines.errors import ConfigError
+from forge_pipelines.training.architecture import check_architecture
+
+
+def build_network(architecture: Mapping[str, Any], tokenizer_folder: Path, seed: int) -> PreTrainedModel:
+    """Build an untrained network in fp32 on the CPU, the same one for the same arguments.
+
+    Its attention stays within a packed document only when it is called with ``position_ids``, without an attention
+    mask and with ``use_cache=False``.
+
+    Args:
+        architecture: a configuration that passes `check_architecture`.
+        tokenizer_folder: gives the vocabulary and the special tokens.
+        seed: of the weights.
+
+    Raises:
+        ConfigError: the architecture is not allowed, or no network can be built from it.
+    """
+    check_architecture(architecture)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
+    tokens = {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    torch.manual_seed(seed)
+    try:
+        config = AutoConfig.for_model(**architecture, **tokens)
+        _check_heads(config)
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+    except (StrictDataclassError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ConfigError(f"training.architecture gives no network: {reason}") from error
+
+
+def _check_heads(config: PreTrainedConfig) -> None:
+    # transformers finds this out in the first step, in words about tensors: a family's default may be the culprit.
+    heads, groups = config.num_attention_heads, getattr(config, "num_key_value_heads", None)
+    if groups and heads % groups:
+        raise ValueError(f"num_attention_heads ({heads}) is no multiple of num_key_value_heads ({groups})")

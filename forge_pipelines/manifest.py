@@ -125,7 +125,8 @@ class Manifest(Value):
 
     Attributes:
         counts: what was made, in numbers, for people and for gates.
-        made_in_seconds: wall time of the work; like ``created_at`` it is not part of the fingerprint.
+        measured: how the making went (speed, devices, restarts). Like ``created_at`` and ``made_in_seconds``, wall time
+            of the work, it is not part of the fingerprint: the same result made slower is the same result.
     """
 
     kind: str
@@ -138,12 +139,13 @@ class Manifest(Value):
     files: tuple[FileEntry, ...]
     counts: Mapping[str, Any]
     classification: Classification
+    measured: Mapping[str, Any]
     created_at: str
     made_in_seconds: float
 
     def computed_fingerprint(self) -> str:
         """Return the fingerprint that the contents call for; a sound manifest's equals its ``fingerprint``."""
-        return digest(self.model_dump(mode="json", exclude={"fingerprint", "created_at", "made_in_seconds"}))
+        return digest(self.model_dump(mode="json", exclude={"fingerprint", "measured", "created_at", "made_in_seconds"}))
 
     @property
     def num_bytes(self) -> int:

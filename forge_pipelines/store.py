@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class Made:
 
     counts: Mapping[str, Any]
     classification: Classification
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,7 @@ class Store:
             files=list_files(staging),
             counts=made.counts,
             classification=made.classification,
+            measured=made.measured,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             made_in_seconds=round(seconds, 3),
         )

@@ -120,8 +120,9 @@ class _Training:
         log = self.environment.log_folder / f"{self.name}-{self.workspace.name[:12]}.log"
         finished = run_ranks(job, self.workspace, self.environment, log, self._on_step)
         shutil.copytree(shards / TOKENIZER, folder, dirs_exist_ok=True)
-        self._write_record(folder, finished, restarts)
-        return Made(self._counts(finished, device, step), self.shards.classification)
+        self._write_record(folder, finished)
+        measured = self._measured(finished, device) | {"resumed_from_step": step, "restarts": restarts}
+        return Made(self._counts(finished), self.shards.classification, measured)
 
     @property
     def _checkpoints(self) -> Path:
@@ -160,27 +161,27 @@ class _Training:
         counter.write_text(str(launches))
         return launches
 
-    def _write_record(self, folder: Path, finished: Finished, restarts: int) -> None:
+    def _write_record(self, folder: Path, finished: Finished) -> None:
         record = {
             "samples": [0, self.config.steps * self.config.batch_sequences],
-            "world_size": self.config.ranks,
             "tokens_trained": finished.tokens_trained,
-            "wall_seconds": finished.wall_seconds,
-            "devices": finished.devices,
             "libraries": {library: version(library) for library in (*_LIBRARIES, "accelerate", "safetensors")},
-            "restarts": restarts,
         }
         (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
 
-    def _counts(self, finished: Finished, device: str, resumed_from_step: int) -> Mapping[str, Any]:
+    def _counts(self, finished: Finished) -> Mapping[str, Any]:
         return {
             "steps": self.config.steps,
             "parameters": finished.parameters,
             "tokens_trained": finished.tokens_trained,
             "final_loss": finished.final_loss,
+        }
+
+    def _measured(self, finished: Finished, device: str) -> dict[str, Any]:
+        return {
             "tokens_per_second": round(finished.tokens_per_second, 1),
             "wall_seconds": round(finished.wall_seconds, 3),
             "device": device,
+            "devices": list(finished.devices),
             "world_size": self.config.ranks,
-            "resumed_from_step": resumed_from_step,
         }

@@ -133,7 +133,7 @@ def _training_ranks(pid: int) -> list[psutil.Process]:
 def _wait_for_checkpoint(company: Company, child: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
-        if list(company.home.glob("scratch/work/clerk/**/checkpoint-*/manifest.json")):
+        if list(company.home.glob("scratch/work/clerk/**/checkpoint-*/complete.json")):
             return
         assert child.poll() is None, child.stdout.read() if child.stdout else ""
         time.sleep(0.05)
@@ -146,7 +146,7 @@ def test_a_run_ended_in_training_leaves_no_process_and_goes_on_from_its_checkpoi
 ) -> None:
     company = found()
     yaml = company.defs("clerk/defs.yaml")
-    yaml.write_text(yaml.read_text().replace("steps: 40", "steps: 400"))
+    yaml.write_text(yaml.read_text().replace("steps: 40", "steps: 4000"))
     child = company.start("run", "clerk")
     _wait_for_checkpoint(company, child)
     family = _descendants(child.pid)
@@ -158,7 +158,7 @@ def test_a_run_ended_in_training_leaves_no_process_and_goes_on_from_its_checkpoi
     assert list(store_of(company).manifests("clerk", "trained_checkpoint")) == []
     result = company.forge("run", "clerk")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert store_of(company).latest("clerk", "trained_checkpoint").counts["resumed_from_step"] > 0
+    assert store_of(company).latest("clerk", "trained_checkpoint").measured["resumed_from_step"] > 0
 
 
 def shuffle_characters(folder: Path) -> None:

@@ -121,7 +121,7 @@ def test_what_is_published_loads_and_says_what_was_consumed(control: tuple[Store
     assert [entry["step"] for entry in history] == list(range(1, 61))
     assert counts["final_loss"] == history[-1]["loss"] < history[0]["loss"]
     assert counts["parameters"] == sum(parameter.numel() for parameter in network.parameters())
-    assert counts["resumed_from_step"] == record["restarts"] == 0
+    assert publication.manifest.measured["resumed_from_step"] == publication.manifest.measured["restarts"] == 0
     assert publication.manifest.classification == Classification.CONFIDENTIAL
 
 
@@ -170,9 +170,9 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint_to_the_very_same_wei
 ) -> None:
     root = shutil.copytree(interrupted, tmp_path / "copy")
     publication, _ = resume(root, recipe(**LONG), forge_cache)
-    assert publication.manifest.counts["resumed_from_step"] >= 10
+    assert publication.manifest.measured["resumed_from_step"] >= 10
     assert weights_hash(publication) == weights_hash(control[1])
-    assert publication.manifest.counts["tokens_trained"] == control[1].manifest.counts["tokens_trained"]
+    assert publication.manifest.fingerprint == control[1].manifest.fingerprint
     assert list((root / "scratch" / "work" / "tiny" / "trained_checkpoint").glob("*/*")) == []
 
 
@@ -188,7 +188,7 @@ def test_a_flipped_byte_in_a_checkpoint_is_named_and_training_goes_on_from_the_o
     damaged.write_bytes(content)
     publication, said = resume(root, recipe(**LONG), forge_cache)
     assert any(f"checkpoint-{newest} is damaged" in message and damaged.name in message for message in said)
-    assert publication.manifest.counts["resumed_from_step"] == newest - 5
+    assert publication.manifest.measured["resumed_from_step"] == newest - 5
     assert weights_hash(publication) == weights_hash(control[1])
 
 
@@ -206,7 +206,7 @@ def test_zero_3_publishes_whole_weights(
     publication = train("tiny", shards, recipe(zero_stage=3), store, environment)
     network = AutoModelForCausalLM.from_pretrained(store.open(publication.manifest))
     assert publication.manifest.counts["parameters"] == sum(parameter.numel() for parameter in network.parameters())
-    assert publication.manifest.counts["world_size"] == 2
+    assert publication.manifest.measured["world_size"] == 2
 
 
 def test_bf16_trains_on_one_rank_and_without_a_compiler(

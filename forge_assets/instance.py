@@ -82,7 +82,6 @@ def _variables(settings: Settings, databases: Databases) -> Mapping[str, str]:
     return {
         **_NOTHING_LEAVES,
         "DAGSTER_HOME": str(settings.home),
-        "FORGE_DAGSTER_POSTGRES_URL": databases.dagster,
         "FORGE_HOME": str(settings.home),
         "FORGE_STORE": settings.store,
         "FORGE_CACHE": str(settings.cache),

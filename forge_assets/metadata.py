@@ -28,7 +28,8 @@ def materialization(
 ) -> dg.MaterializeResult:
     """Report a publication to Dagster; the manifest's fingerprint is the asset's data version."""
     manifest = publication.manifest
-    numbers = {name: value for name, value in {**manifest.counts, **manifest.measured}.items() if isinstance(value, int | float | str)}
+    told = {**manifest.counts, **manifest.measured}
+    numbers = {name: value for name, value in told.items() if isinstance(value, int | float | str)}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(manifest.fingerprint),
         metadata={

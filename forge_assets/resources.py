@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from forge_assets.settings import Settings
+from forge_assets.settings import Settings, load_settings
 from forge_pipelines.evaluation.stage import EvaluationEnvironment
 from forge_pipelines.gpu.inventory import devices
 from forge_pipelines.gpu.request import GpuRequest
@@ -64,19 +64,12 @@ class MachineResource(dg.ConfigurableResource):
 
 
 class RegistryResource(dg.ConfigurableResource):
-    """MLflow.
-
-    Attributes:
-        uri: address of a tracking server, or URL of its database.
-        artifacts: folder (or URL) of the artifacts of new experiments.
-    """
-
-    uri: str
-    artifacts: str
+    """MLflow. Its address may hold a password, and Dagster shows what a resource holds: it is read when opened."""
 
     def open(self) -> Tracking:
         """Return MLflow's tracking and registry."""
-        return Tracking(self.uri, self.artifacts)
+        settings = load_settings()
+        return Tracking(settings.mlflow_uri, str(settings.mlflow_artifacts))
 
     def curves(self, training: StageRequest) -> AbstractContextManager[OnProgress]:
         """Give an ``on_progress`` that draws a training's metrics in MLflow, on the same curves at every relaunch."""
@@ -88,5 +81,5 @@ def forge_resources(settings: Settings) -> Mapping[str, Any]:
     return {
         "forge_store": StoreResource(address=settings.store, scratch=str(settings.home / "scratch")),
         "forge_machine": MachineResource(cache=str(settings.cache), logs=str(settings.logs)),
-        "forge_registry": RegistryResource(uri=settings.mlflow_uri, artifacts=str(settings.mlflow_artifacts)),
+        "forge_registry": RegistryResource(),
     }

@@ -33,7 +33,7 @@ class ForgeStorage(DagsterPostgresStorage):
         return {}
 
     @classmethod
-    def from_config_value(  # type: ignore[override]
+    def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "ForgeStorage":
         """Open the storage."""
@@ -41,5 +41,5 @@ class ForgeStorage(DagsterPostgresStorage):
 
     def dispose(self) -> None:
         """Close the connections, and stop using the server."""
-        super().dispose()
+        super().dispose()  # type: ignore[misc]  # Dagster's annotations leave it out
         self._server.close()

@@ -145,7 +145,9 @@ class Manifest(Value):
 
     def computed_fingerprint(self) -> str:
         """Return the fingerprint that the contents call for; a sound manifest's equals its ``fingerprint``."""
-        return digest(self.model_dump(mode="json", exclude={"fingerprint", "measured", "created_at", "made_in_seconds"}))
+        return digest(
+            self.model_dump(mode="json", exclude={"fingerprint", "measured", "created_at", "made_in_seconds"})
+        )
 
     @property
     def num_bytes(self) -> int:

@@ -56,7 +56,7 @@ def main() -> None:
     try:
         app()
     except ForgeError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]forge:[/] {error}", highlight=False, markup=True)
+        Console(stderr=True, soft_wrap=True).print(f"forge: {error}", style="red", highlight=False, markup=False)
         sys.exit(1)
     except KeyboardInterrupt:
         Console(stderr=True).print("forge: interrupted; the same command goes on from here", highlight=False)

@@ -38,11 +38,11 @@ def write_card(upstream: Upstream, report: Report, verdicts: Sequence[Verdict], 
         "## What it learned from",
         _table(("source", "licence", "classification", "owner", "made"), _source_rows(upstream)),
         _table(("corpus", "classification", "made"), _rows(upstream.corpora)),
-        f"Shards: {_counts(upstream.shards)}.",
+        f"Shards: {_counts(upstream.shards.counts)}.",
         "## How to load it",
         _loading(report.model, alias, weights),
         "## How it was trained",
-        f"Made: {_counts(upstream.checkpoint)}.",
+        f"Made: {_counts(upstream.checkpoint.counts)}. Measured: {_counts(upstream.checkpoint.measured)}.",
         _table(("setting", "value"), dotted(upstream.checkpoint.parameters)),
         "## Fingerprints",
         _table(("made from", "fingerprint"), upstream.fingerprints().items()),
@@ -103,15 +103,15 @@ def _loading(model: str, alias: str, weights: str) -> str:
 def _source_rows(upstream: Upstream) -> Iterable[tuple[str, ...]]:
     for source in upstream.sources:
         labels = upstream.labels(source)
-        yield source.name, labels["licence"], source.classification, labels["owner"] or "", _counts(source)
+        yield source.name, labels["licence"], source.classification, labels["owner"] or "", _counts(source.counts)
 
 
 def _rows(manifests: Sequence[Manifest]) -> Iterable[tuple[str, ...]]:
-    return ((manifest.name, manifest.classification, _counts(manifest)) for manifest in manifests)
+    return ((manifest.name, manifest.classification, _counts(manifest.counts)) for manifest in manifests)
 
 
-def _counts(manifest: Manifest) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in _flat(manifest.counts))
+def _counts(counts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in _flat(counts))
 
 
 def _flat(counts: Mapping[str, Any]) -> Iterable[tuple[str, str | float]]:

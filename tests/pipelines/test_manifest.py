@@ -81,7 +81,12 @@ def test_every_part_of_a_manifest_is_part_of_its_fingerprint(change: dict[str, o
 
 
 def test_when_and_how_fast_it_was_made_is_no_part_of_its_fingerprint() -> None:
-    later = manifest_of(created_at="2027-01-01T00:00:00+00:00", made_in_seconds=99, measured={"tokens_per_second": 1}, fingerprint="f" * 64)
+    later = manifest_of(
+        created_at="2027-01-01T00:00:00+00:00",
+        made_in_seconds=99,
+        measured={"tokens_per_second": 1},
+        fingerprint="f" * 64,
+    )
     assert later.computed_fingerprint() == manifest_of().computed_fingerprint()
 
 

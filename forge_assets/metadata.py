@@ -9,10 +9,11 @@ from typing import Any
 
 import dagster as dg
 
-from forge_pipelines.evaluation.pictures import draw_loss
+from forge_pipelines.evaluation.stage import BEFORE_AFTER_PICTURE
 from forge_pipelines.manifest import Document, Manifest
 from forge_pipelines.store import Publication, Store
 from forge_pipelines.tables import read_documents, read_rejections, sample
+from forge_pipelines.training.stage import LOSS_PICTURE
 
 Metadata = Mapping[str, Any]
 
@@ -79,7 +80,7 @@ def describe_checkpoint(folder: Path) -> Metadata:
     history = json.loads((folder / "history.json").read_text())
     shown = history[:: max(1, len(history) // 50)]
     return {
-        "loss_curve": _picture(draw_loss(history, "png"), "loss by step"),
+        "loss_curve": _picture((folder / LOSS_PICTURE).read_bytes(), "loss by step"),
         "loss_by_step": dg.MetadataValue.table(
             [dg.TableRecord({"step": row["step"], "loss": row["loss"]}) for row in shown],
             schema=_schema(step="int", loss="float"),
@@ -105,7 +106,7 @@ def describe_report(folder: Path) -> Metadata:
     schema = _schema(metric="string", checkpoint="float", base="float", difference="float", interval="string")
     return {
         "metrics": dg.MetadataValue.table(rows, schema=schema),
-        "before_after": _picture((folder / "before_after.png").read_bytes(), "bits per character before and after"),
+        "before_after": _picture((folder / BEFORE_AFTER_PICTURE).read_bytes(), "bits per character before and after"),
         "report": dg.MetadataValue.url((folder / "report.html").as_uri()),
     }
 

@@ -139,6 +139,8 @@ def _first_failure(run_id: str, instance: dg.DagsterInstance) -> str:
         assert entry.dagster_event is not None
         data = entry.dagster_event.step_failure_data
         error = data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
         if error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
             raise KeyboardInterrupt
         said = data.user_failure_data.description if data.user_failure_data else None

@@ -17,18 +17,19 @@ from forge_pipelines.evaluation.config import EvaluationConfig
 from forge_pipelines.evaluation.heldout import choose_texts
 from forge_pipelines.evaluation.intervals import compare_ratios
 from forge_pipelines.evaluation.page import DocumentScore, render_page
-from forge_pipelines.evaluation.pictures import draw_before_after, draw_loss
+from forge_pipelines.evaluation.pictures import draw_before_after
 from forge_pipelines.evaluation.report import BITS_PER_CHARACTER, METRICS, Metric, Report
 from forge_pipelines.evaluation.scoring import Scores, ScoringJob, score_texts
 from forge_pipelines.manifest import Classification, Manifest, StageRequest, code_version
 from forge_pipelines.progress import OnProgress, Progress, silent
 from forge_pipelines.store import Made, Publication, Store
+from forge_pipelines.training.pictures import draw_loss
 
 KIND = "evaluation_report"
 CODE_VERSION = "1"
 
 REPORT, SCORES, PAGE = "report.json", "scores.parquet", "report.html"
-LOSS_PICTURE, BEFORE_AFTER_PICTURE = "loss.png", "before_after.png"
+BEFORE_AFTER_PICTURE = "before_after.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,6 @@ class _Evaluation:
     ) -> None:
         spread = [each.after for each in documents], [each.before for each in documents]
         xz = report.metrics[BITS_PER_CHARACTER].references["xz"]
-        (staging / LOSS_PICTURE).write_bytes(draw_loss(history, "png"))
         (staging / BEFORE_AFTER_PICTURE).write_bytes(draw_before_after(*spread, xz, "png"))
         pictures = {"loss": draw_loss(history, "svg"), "before_after": draw_before_after(*spread, xz, "svg")}
         page = render_page(report, documents, pictures, classification, self.request.inputs)

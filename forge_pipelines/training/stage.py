@@ -18,12 +18,14 @@ from forge_pipelines.store import Made, Publication, Store
 from forge_pipelines.training.checkpoints import Checkpoint, checkpoint_folder, latest_complete
 from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.job import HISTORY, Finished, StepDone, TrainingJob
+from forge_pipelines.training.pictures import draw_loss
 from forge_pipelines.training.ranks import TrainingEnvironment, run_ranks
 
 __all__ = ["CODE_VERSION", "HISTORY", "RECORD", "train", "training_request"]
 
 CODE_VERSION = "1"
 RECORD = "training.json"
+LOSS_PICTURE = "loss.png"
 
 _LIBRARIES = ("torch", "transformers", "deepspeed")
 _WITHOUT_EFFECT_ON_WEIGHTS = {"gpus", "keep_checkpoints", "checkpoint_every_steps"}
@@ -121,6 +123,7 @@ class _Training:
         finished = run_ranks(job, self.workspace, self.environment, log, self._on_step)
         shutil.copytree(shards / TOKENIZER, folder, dirs_exist_ok=True)
         self._write_record(folder, finished)
+        (folder / LOSS_PICTURE).write_bytes(draw_loss(json.loads((folder / HISTORY).read_text()), "png"))
         measured = self._measured(finished, device) | {"resumed_from_step": step, "restarts": restarts}
         return Made(self._counts(finished), self.shards.classification, measured)
 

@@ -126,7 +126,7 @@ def test_the_page_needs_nothing_beside_it_and_a_document_cannot_add_markup_to_it
 
 
 def test_pictures_for_the_web_ui_stand_beside_the_page(published: _Published) -> None:
-    for name in ("loss.png", "before_after.png"):
+    for name in ("before_after.png",):
         assert (published.folder / name).read_bytes().startswith(b"\x89PNG")
 
 

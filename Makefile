@@ -23,7 +23,7 @@ test: $(READY) ## Run the tests, one of each fault
 	@$(BIN)/python -m pytest
 
 soak: $(READY) ## Run the repeated faults, and print the table
-	@FORGE_SOAK=1 $(BIN)/python -m pytest -m soak -s
+	@FORGE_SOAK=1 $(BIN)/python -m pytest -s -k two_publishers tests/pipelines/test_store.py
 
 check: $(READY) ## Lint, types, architecture, YAML, lock
 	@$(BIN)/ruff check .

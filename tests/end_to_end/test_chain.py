@@ -5,16 +5,20 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import psutil
 import pytest
 from company import Company
 from conftest import CONNECTIONS
+from dagster_graphql import DagsterGraphQLClient
 
+from forge_assets.cli.up import running_address
 from forge_pipelines.manifest import STAGES, Manifest
 from forge_pipelines.store import Store
 
@@ -111,15 +115,63 @@ def _version(store: Store, manifest: Manifest) -> int:
     return int(json.loads((store.open(manifest) / "model_version.json").read_text())["version"])
 
 
-def test_a_worse_model_is_refused_at_registration(found: Callable[[], Company]) -> None:
+def test_a_worse_model_is_refused_at_registration_whoever_launches_it(found: Callable[[], Company]) -> None:
     company = found()
+    shuffle_characters(company.documents)
     yaml = company.defs("clerk/defs.yaml")
-    yaml.write_text(yaml.read_text().replace("bits_per_character < base", "bits_per_character < 0.5"))
+    yaml.write_text(yaml.read_text().replace("bits_per_character < base", "bits_per_character < 2.5"))
     result = company.forge("run", "clerk")
     assert result.returncode == 1
-    assert "gate refusal" in result.stderr
-    assert "0.5" in result.stderr
+    assert "clerk/registered_model: gate refusal: clerk is not registered" in result.stderr
+    assert "2.5" in result.stderr
+    up = company.start("up", "--port", str(free_port()), "--mlflow-port", str(free_port()))
+    try:
+        address = _wait_for_up(company, up)
+        submitted = company.forge("run", "clerk")
+        assert "submitted to " in submitted.stdout
+        assert submitted.returncode == 1
+        assert "gate refusal: clerk is not registered" in submitted.stderr
+        assert "gate refusal" in _launch_job(address, "clerk")
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=60)
     assert list(store_of(company).manifests("clerk", "registered_model")) == []
+
+
+def shuffle_characters(folder: Path) -> None:
+    draw = random.Random(0)
+    for path in folder.iterdir():
+        path.write_text("".join(draw.sample(text := path.read_text(), len(text))))
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def _wait_for_up(company: Company, up: "subprocess.Popen[str]") -> str:
+    deadline = time.monotonic() + 120
+    while (address := running_address(company.home)) is None:
+        assert up.poll() is None, up.stdout.read() if up.stdout else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return address
+
+
+def _launch_job(address: str, job: str) -> str:
+    """Launch a model's job as the web UI does, and return what its failure says."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    client = DagsterGraphQLClient(host, port_number=int(port))
+    run_id = client.submit_job_execution(job)
+    deadline = time.monotonic() + 120
+    while client.get_run_status(run_id) not in {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    query = """query ($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {
+        ... on ExecutionStepFailureEvent { failureMetadata { description } } } } } }"""
+    events = client._execute(query, {"run": run_id})["logsForRun"]["events"]
+    return "; ".join(event["failureMetadata"]["description"] for event in events if event.get("failureMetadata"))
 
 
 def _descendants(pid: int) -> list[psutil.Process]:
@@ -159,9 +211,3 @@ def test_a_run_ended_in_training_leaves_no_process_and_goes_on_from_its_checkpoi
     result = company.forge("run", "clerk")
     assert result.returncode == 0, result.stdout + result.stderr
     assert store_of(company).latest("clerk", "trained_checkpoint").measured["resumed_from_step"] > 0
-
-
-def shuffle_characters(folder: Path) -> None:
-    draw = random.Random(0)
-    for path in folder.iterdir():
-        path.write_text("".join(draw.sample(text := path.read_text(), len(text))))

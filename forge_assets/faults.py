@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from forge_pipelines.errors import ConfigError, DataError, ForgeError, GateRefusal, PlatformError
 
@@ -34,11 +36,22 @@ def named_faults() -> Iterator[None]:
 
 
 def sentence_of(error: BaseException) -> str:
-    """Return what a person should read of an error: the innermost sentence of Forge's own, else its own message."""
-    found = str(error)
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ForgeError):
-            found = str(cause)
-        cause = cause.__cause__ or cause.__context__
-    return found
+    """Return what a person should read of an error that others wrapped.
+
+    Forge's own sentence if there is one; else which field of which YAML file, at which line, is wrong; else the
+    innermost error as it is.
+    """
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    for found in chain:
+        if isinstance(found, ForgeError):
+            return str(found)
+        if isinstance(found, ValidationError):
+            return "; ".join(_where_and_what(fault) for fault in found.errors())
+    return f"{type(chain[-1]).__name__}: {chain[-1]}"
+
+
+def _where_and_what(fault: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in fault["loc"]).strip("`")
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}"

@@ -198,7 +198,7 @@ def test_a_run_ended_in_training_leaves_no_process_and_goes_on_from_its_checkpoi
 ) -> None:
     company = found()
     yaml = company.defs("clerk/defs.yaml")
-    yaml.write_text(yaml.read_text().replace("steps: 40", "steps: 4000"))
+    yaml.write_text(yaml.read_text().replace("steps: 40", "steps: 400"))
     child = company.start("run", "clerk")
     _wait_for_checkpoint(company, child)
     family = _descendants(child.pid)

@@ -63,6 +63,7 @@ $(READY): requirements.lock pyproject.toml Makefile
 	  $(BIN)/pip install -q torch==$(TORCH)+cpu --index-url https://download.pytorch.org/whl/cpu; \
 	fi
 	@echo "installing what requirements.lock names"
-	@$(BIN)/pip install -q -r requirements.lock
-	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@$(BIN)/pip install -q --no-deps -r requirements.lock
+	@$(BIN)/pip install -q --no-deps -e .
+	@$(BIN)/pip check
 	@touch $@

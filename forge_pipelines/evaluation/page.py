@@ -95,7 +95,7 @@ def compare_with_xz(metric: Metric) -> str:
     xz = metric.references["xz"]
     low, high = metric.interval
     relation = f"{abs(1 - metric.value / xz):.0%} {'fewer' if metric.value < xz else 'more'}"
-    relation = "about as many" if low <= xz <= high else relation
+    relation += ", which these documents are too few to settle" if low <= xz <= high else ""
     return f"xz, a general-purpose compressor, needs {xz:.2f} on the same documents; the model needs {relation}."
 
 

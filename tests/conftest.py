@@ -1,10 +1,14 @@
 """What tests share: a store in a temporary folder, and one place for compiled extensions."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from forge_pipelines.store import Store
+
+# A shell starts background jobs with Ctrl-C ignored, and whatever they start inherits that: the tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -95,6 +95,10 @@ attributes:
 """
 
 
+CONNECTIONS = "connections.strace"
+"""The file beside a company in which every connection of its first run is written down."""
+
+
 @dataclass(frozen=True)
 class Company:
     """A project in ``root``, its documents, and a FORGE_HOME of its own."""

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from company import Company, found_company, loopback_alone
-
-CONNECTIONS = "connections.strace"
+from company import CONNECTIONS, Company, found_company, loopback_alone
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
-from company import Company
-from conftest import CONNECTIONS
+from company import CONNECTIONS, Company
 from dagster_graphql import DagsterGraphQLClient
 
 from forge_assets.cli.up import running_address

@@ -26,6 +26,9 @@ class ForgeStorage(DagsterPostgresStorage):
         settings, self._server = load_settings(), ExitStack()
         databases = self._server.enter_context(postgres(settings.home, settings.postgres_url))
         super().__init__(databases.dagster, inst_data=inst_data)
+        # Dagster keeps the three storages and forgets this object: whoever has one of them uses the server.
+        for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
+            vars(storage)["forge_server"] = self._server
 
     @classmethod
     def config_type(cls) -> Any:

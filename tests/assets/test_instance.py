@@ -1,5 +1,6 @@
 """Dagster's instance on PostgreSQL, in FORGE_HOME, with nothing that phones home."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster_postgres import PostgresRunStorage
 
 from forge_assets.instance import dagster_instance, end_lost_runs, forge_environment
-from forge_assets.settings import Settings, load_settings
+from forge_assets.settings import Settings, exported, load_settings
 from forge_pipelines.errors import PlatformError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -121,3 +122,12 @@ def test_a_run_that_its_code_server_took_with_it_is_ended(settings: Settings) ->
 def test_the_workspace_of_the_checkout_names_forges_definitions() -> None:
     workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())
     assert workspace["load_from"][0]["python_module"]["module_name"] == "forge_assets.definitions"
+
+
+def test_dagsters_own_commands_find_postgresql_by_themselves(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text((Path(__file__).parents[2] / "dagster.yaml").read_text())
+    with exported({"FORGE_HOME": str(home)}), dg.DagsterInstance.from_config(str(home)) as instance:
+        gc.collect()
+        assert instance.get_runs() == []

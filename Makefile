@@ -53,7 +53,7 @@ $(READY): requirements.lock pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
 	  echo "forge: Forge needs Python 3.11 and $(PYTHON) is $$($(PYTHON) -V 2>&1); install it and run make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || { \
-	  echo "forge: no C++ compiler is on PATH and DeepSpeed needs one; install g++ (Debian: apt install g++)" >&2; exit 1; }
+	  echo "forge: no C++ compiler is on PATH and DeepSpeed builds its GPU operations with one; install g++ (Debian: apt install g++)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing torch $(TORCH)"
 	@if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then \

@@ -41,7 +41,8 @@ up: $(READY) ## Start PostgreSQL, MLflow, the daemon and the web UI
 bench: $(READY) ## Measure what the README quotes
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file; done
 
-lock: $(READY) ## Resolve pyproject.toml into requirements.lock anew
+lock: ## Resolve pyproject.toml into requirements.lock anew
+	@test -x $(BIN)/pip-compile || $(MAKE) setup
 	@$(BIN)/pip-compile -q --no-emit-options --no-header --unsafe-package torch --all-extras -o requirements.lock pyproject.toml
 
 # torch comes first and is not in the lock: with an NVIDIA driver PyPI's build, otherwise the CPU build from pip's own

@@ -16,8 +16,8 @@ help: ## Say what can be made
 
 setup: $(READY) ## Install Forge and all that it needs into .venv
 
-demo: $(READY) ## Run the whole chain of the model `tiny` on real documents
-	@$(BIN)/forge run tiny
+demo: $(READY) ## Let a bank adapt an open model to its own knowledge, and show what came of it
+	@$(BIN)/forge demo
 
 test: $(READY) ## Run the tests, one of each fault
 	@$(BIN)/python -m pytest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from forge_pipelines.evaluation.report import Report
+from forge_pipelines.evaluation.reading import read_report
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.registry.gates import judge, parse_gate
 from forge_pipelines.training.weights import find_unreadable
@@ -56,7 +56,7 @@ def checkpoint_checks(folder: Path) -> list[dg.AssetCheckResult]:
 
 def report_checks(folder: Path, gates: Sequence[str]) -> list[dg.AssetCheckResult]:
     """Show that every score is finite, and what the gates will say at registration."""
-    report = Report.model_validate_json((folder / "report.json").read_text())
+    report = read_report(folder)
     infinite = [name for name, metric in report.metrics.items() if not math.isfinite(metric.value)]
     verdicts = judge([parse_gate(gate) for gate in gates], report)
     return [

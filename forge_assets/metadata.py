@@ -1,7 +1,7 @@
-"""What a person sees of a materialization in the web UI: numbers, tables, samples, pictures and links."""
+"""What a person sees of a materialization in the web UI: answers, then tables, samples, pictures, links and numbers."""
 
-import base64
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -9,8 +9,24 @@ from typing import Any
 
 import dagster as dg
 
+from forge_assets.pages import page_url
+from forge_assets.settings import load_settings
+from forge_assets.summary import (
+    Summary,
+    summarize_checkpoint,
+    summarize_corpus,
+    summarize_documents,
+    summarize_registration,
+    summarize_report,
+    summarize_shards,
+)
+from forge_pipelines.corpus.reading import DATA_DOCS
+from forge_pipelines.evaluation.reading import read_report
+from forge_pipelines.evaluation.report import Report
 from forge_pipelines.evaluation.stage import BEFORE_AFTER_PICTURE
 from forge_pipelines.manifest import Document, Manifest
+from forge_pipelines.pictures import LENGTHS_PICTURE
+from forge_pipelines.registry.stage import MODEL_VERSION, VERDICTS, ModelVersion
 from forge_pipelines.store import Publication, Store
 from forge_pipelines.tables import read_documents, read_rejections, sample
 from forge_pipelines.training.stage import LOSS_PICTURE
@@ -19,6 +35,7 @@ Metadata = Mapping[str, Any]
 
 _SAMPLES = 3
 _SAMPLE_CHARACTERS = 600
+_WIDTH = 44
 
 
 def materialization(
@@ -30,12 +47,12 @@ def materialization(
     """Report a publication to Dagster; the manifest's fingerprint is the asset's data version."""
     manifest = publication.manifest
     told = {**manifest.counts, **manifest.measured}
-    numbers = {name: value for name, value in told.items() if isinstance(value, int | float | str)}
+    numbers = {name.replace("_", " "): value for name, value in told.items() if isinstance(value, int | float | str)}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(manifest.fingerprint),
         metadata={
-            **numbers,
             **metadata,
+            **numbers,
             "forge/worked": publication.fresh,
             "forge/seconds": round(publication.seconds, 2),
             "forge/fingerprint": manifest.fingerprint,
@@ -51,10 +68,12 @@ def materialization(
 def describe_documents(folder: Path, manifest: Manifest) -> Metadata:
     """Describe raw documents: formats, languages, what was rejected and why, samples."""
     return {
+        **_told(summarize_documents(manifest)),
+        "lengths": _picture(manifest, LENGTHS_PICTURE, "lengths of documents"),
         "formats": _counted("format", manifest.counts["by_media_type"]),
         "languages": _counted("language", manifest.counts["by_language"]),
         "rejections": _counted("rule", manifest.counts["rejected_by_rule"]),
-        "rejected_samples": _rejection_samples(folder / "rejections.parquet"),
+        "rejected samples": _rejection_samples(folder / "rejections.parquet"),
         "samples": _document_samples(folder / "documents.parquet"),
     }
 
@@ -62,65 +81,96 @@ def describe_documents(folder: Path, manifest: Manifest) -> Metadata:
 def describe_corpus(folder: Path, manifest: Manifest) -> Metadata:
     """Describe a corpus: what each source gave, what was rejected and why, samples, Data Docs."""
     return {
+        **_told(summarize_corpus(manifest)),
+        "data docs": _link("open Data Docs", page_url(manifest, f"{DATA_DOCS}/index.html")),
+        "lengths": _picture(manifest, LENGTHS_PICTURE, "lengths of documents"),
         "sources": _counted("source", manifest.counts["documents_by_source"], "documents"),
         "rejections": _counted("rule", manifest.counts["rejected_by_rule"]),
-        "rejected_samples": _rejection_samples(folder / "rejections.parquet"),
+        "rejected samples": _rejection_samples(folder / "rejections.parquet"),
         "samples": _document_samples(folder / "train.parquet"),
-        "data_docs": dg.MetadataValue.url((folder / "data_docs" / "index.html").as_uri()),
     }
 
 
 def describe_shards(manifest: Manifest) -> Metadata:
     """Describe shards: the trainable tokens that each source gave."""
-    return {"sources": _counted("source", manifest.counts["trainable_tokens_by_source"], "trainable tokens")}
+    return {
+        **_told(summarize_shards(manifest)),
+        "sources": _counted("source", manifest.counts["trainable_tokens_by_source"], "trainable tokens"),
+    }
 
 
-def describe_checkpoint(folder: Path) -> Metadata:
+def describe_checkpoint(folder: Path, manifest: Manifest) -> Metadata:
     """Describe a checkpoint: its loss curve as a picture and as numbers."""
     history = json.loads((folder / "history.json").read_text())
     shown = history[:: max(1, len(history) // 50)]
     return {
-        "loss_curve": _picture((folder / LOSS_PICTURE).read_bytes(), "loss by step"),
-        "loss_by_step": dg.MetadataValue.table(
-            [dg.TableRecord({"step": row["step"], "loss": row["loss"]}) for row in shown],
+        **_told(summarize_checkpoint(manifest, history[0]["loss"])),
+        "loss curve": _picture(manifest, LOSS_PICTURE, "loss by step"),
+        "loss by step": dg.MetadataValue.table(
+            [dg.TableRecord({"step": row["step"], "loss": round(row["loss"], 4)}) for row in shown],
             schema=_schema(step="int", loss="float"),
         ),
     }
 
 
-def describe_report(folder: Path) -> Metadata:
-    """Describe a report: each metric beside its base, the before/after picture, and where the page is."""
-    report = json.loads((folder / "report.json").read_text())
+def describe_report(folder: Path, manifest: Manifest) -> Metadata:
+    """Describe a report: each metric beside its base, the before/after picture, the answers, and where the page is."""
+    report = read_report(folder)
     rows = [
         dg.TableRecord(
             {
                 "metric": name,
-                "checkpoint": metric["value"],
-                "base": metric["base"],
-                "difference": metric["difference"],
-                "interval": "{:.3f} … {:.3f}".format(*metric["difference_interval"]),
+                "checkpoint": round(metric.value, 4),
+                "base": round(metric.base, 4),
+                "difference": round(metric.difference, 4),
+                "interval": "{:.3f} … {:.3f}".format(*metric.difference_interval),
             }
         )
-        for name, metric in report["metrics"].items()
+        for name, metric in report.metrics.items()
     ]
     schema = _schema(metric="string", checkpoint="float", base="float", difference="float", interval="string")
     return {
+        **_told(summarize_report(report)),
+        "report": _link("open the report", page_url(manifest, "report.html")),
         "metrics": dg.MetadataValue.table(rows, schema=schema),
-        "before_after": _picture((folder / BEFORE_AFTER_PICTURE).read_bytes(), "bits per character before and after"),
-        "report": dg.MetadataValue.url((folder / "report.html").as_uri()),
+        "before and after": _picture(manifest, BEFORE_AFTER_PICTURE, "bits per character before and after"),
+        **_answers(report),
     }
+
+
+def _answers(report: Report) -> Metadata:
+    if not report.answers:
+        return {}
+    records = [dg.TableRecord(answer.model_dump()) for answer in report.answers]
+    return {"answers": dg.MetadataValue.table(records, _schema(question="string", checkpoint="string", base="string"))}
 
 
 def describe_registration(folder: Path) -> Metadata:
     """Describe a registered model: its version in MLflow, its gates' verdicts, its card."""
-    version = json.loads((folder / "model_version.json").read_text())
-    verdicts = json.loads((folder / "verdicts.json").read_text())
+    version = ModelVersion.model_validate_json((folder / MODEL_VERSION).read_text())
+    verdicts = json.loads((folder / VERDICTS).read_text())
+    page = f"{load_settings().mlflow_page}/#/models/{version.name}/versions/{version.version}"
     return {
-        "model_version": dg.MetadataValue.text(f"{version['name']} version {version['version']} ({version['alias']})"),
-        "load_with": dg.MetadataValue.text(f'mlflow.transformers.load_model("{version["uri"]}")'),
-        "verdicts": dg.MetadataValue.md("\n".join(f"- {escape(verdict['sentence'])}" for verdict in verdicts)),
-        "model_card": dg.MetadataValue.md((folder / "model_card.md").read_text()),
+        **_told(summarize_registration(version.name, version.version, version.alias, len(verdicts))),
+        "model version": _link(f"open version {version.version} in MLflow", page),
+        "verdicts": dg.MetadataValue.md("\n".join(f"- {_wrapped(verdict['sentence'], '  ')}" for verdict in verdicts)),
+        "model card": dg.MetadataValue.md((folder / "model_card.md").read_text()),
+        "load with": dg.MetadataValue.text(f'mlflow.transformers.load_model("{version.uri}")'),
     }
+
+
+def _told(summary: Summary) -> Metadata:
+    return {title: dg.MetadataValue.md(_wrapped(text)) for title, text in summary.items()}
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    # The page does not wrap what is wider than its margin: it cuts it.
+    lines = textwrap.wrap(escape(text, quote=False), _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return f"  \n{indent}".join(lines)
+
+
+def _link(title: str, url: str) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(f"[{title}]({url})")
 
 
 def _counted(what: str, counts: Mapping[str, int], of: str = "documents") -> dg.TableMetadataValue:
@@ -149,6 +199,6 @@ def _rejection_samples(path: Path) -> dg.TableMetadataValue:
     return dg.MetadataValue.table(records, schema=_schema(rule="string", document="string", reason="string"))
 
 
-def _picture(png: bytes, title: str) -> dg.MarkdownMetadataValue:
-    encoded = base64.b64encode(png).decode()
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{encoded})")
+def _picture(manifest: Manifest, path: str, title: str) -> dg.MarkdownMetadataValue:
+    # Dagster shows a text in its place only while it is short, and a picture within it would be long.
+    return dg.MetadataValue.md(f"![{title}]({page_url(manifest, path)})")

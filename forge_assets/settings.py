@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from forge_pipelines.errors import ConfigError
 from forge_pipelines.ledger.addresses import addresses
 from forge_pipelines.manifest import Value
 
 DEFINITIONS = "forge_assets.definitions"
+PAGES_URL = "http://127.0.0.1:3030"
+MLFLOW_URL = "http://127.0.0.1:5000"
 
 
 class Settings(Value):
@@ -35,6 +37,21 @@ class Settings(Value):
     definitions: str = Field(
         description=f"FORGE_DEFINITIONS: the Python module whose `defs` is run. Default: `{DEFINITIONS}`."
     )
+
+    pages_url: str = Field(
+        PAGES_URL,
+        description="FORGE_PAGES_URL: where a browser finds published pages, as `http://host:port`. Default: where "
+        f"`forge up` serves them, {PAGES_URL}.",
+    )
+    alert_webhook: SecretStr | None = Field(
+        None, description="FORGE_ALERT_WEBHOOK: an address that is told of failed runs. Default: the log alone."
+    )
+
+    @property
+    def mlflow_page(self) -> str:
+        """Where a browser finds MLflow, without any password."""
+        parts = urlsplit(self.mlflow_url or MLFLOW_URL)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
 
     @property
     def logs(self) -> Path:
@@ -60,14 +77,17 @@ def load_settings() -> Settings:
     """
     home = _folder("FORGE_HOME", Path(".forge"))
     postgres_url = os.environ.get("FORGE_POSTGRES_URL") or None
+    webhook = _web_address("FORGE_ALERT_WEBHOOK", "https://host/path")
     addresses(home, postgres_url)  # raises where it is none
     return Settings(
         home=home,
         store=_store(home / "store"),
         cache=_folder("FORGE_CACHE", home / "cache"),
         postgres_url=postgres_url,
-        mlflow_url=_mlflow_url(),
+        mlflow_url=_web_address("FORGE_MLFLOW_URL"),
         definitions=_module(),
+        pages_url=(_web_address("FORGE_PAGES_URL") or PAGES_URL).rstrip("/"),
+        alert_webhook=None if webhook is None else SecretStr(webhook),
     )
 
 
@@ -107,10 +127,10 @@ def _store(default: Path) -> str:
     return address
 
 
-def _mlflow_url() -> str | None:
-    url = os.environ.get("FORGE_MLFLOW_URL") or None
+def _web_address(variable: str, form: str = "http://host:port") -> str | None:
+    url = os.environ.get(variable) or None
     if url is not None and not (urlsplit(url).scheme in {"http", "https"} and urlsplit(url).hostname):
-        raise ConfigError("FORGE_MLFLOW_URL is no address of the form http://host:port")
+        raise ConfigError(f"{variable} is no address of the form {form}")
     return url
 
 

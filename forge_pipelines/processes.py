@@ -16,6 +16,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 Child = subprocess.Popen[str]
 """A started process: `poll()`, `wait()`, `send_signal()`."""
 _GUARDED = "FORGE_GUARDED_PARENT"
+_POLITE = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads that wait for each other sleep: where others use the cores too, spinning halves the speed or worse."""
 
 
 def die_with_parent(parent_pid: int, with_signal: int = signal.SIGKILL) -> None:
@@ -66,7 +68,7 @@ def start(  # noqa: PLR0913 - all but the command are options
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if capture else sink,
             stderr=sink,
-            env={**os.environ, **(environment or {})},
+            env={**_POLITE, **os.environ, **(environment or {})},
             cwd=folder,
             text=True,
             errors="replace",

@@ -123,6 +123,18 @@ class Store:
             raise DataError(f"{name}/{kind} was never made in {self.address}; materialize it first")
         return self._require(f"{name}/{kind}/{pointer.decode(errors='replace').strip()}")
 
+    def published(self, name: str, kind: str, fingerprint: str) -> Manifest:
+        """Return the manifest of a stage that something was made from, by its fingerprint.
+
+        Raises:
+            DataError: it is not in the store.
+        """
+        for manifest in self.manifests(name, kind):
+            if manifest.fingerprint == fingerprint:
+                return manifest
+        title = f"{name}/{kind} {fingerprint[:12]}"
+        raise DataError(f"{title} is not in {self.address}; restore it from backup, or make it and what follows anew")
+
     def manifests(self, name: str = "*", kind: str = "*") -> Iterator[Manifest]:
         """Yield every published manifest of the given name and kind."""
         for target in self._place.targets(f"{name}/{kind}/*"):

@@ -11,12 +11,17 @@ gc.set_threshold(200_000, 50, 100)
 import typer
 from rich.console import Console
 
+from forge_assets.cli.bases import bring_in
+from forge_assets.cli.chat import run_chat
+from forge_assets.cli.demo import run_demo
 from forge_assets.cli.doctor import examine
 from forge_assets.cli.run import run_chain
+from forge_assets.cli.serve import run_serve
 from forge_assets.cli.up import run_up
 from forge_assets.cli.verify import verify_store
 from forge_assets.settings import load_settings
 from forge_pipelines.errors import ForgeError
+from forge_pipelines.manifest import Classification
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,6 +36,37 @@ def run(
 ) -> None:
     """Make a model (or a corpus, or a source), and all that it is made from."""
     sys.exit(run_chain(name, load_settings()))
+
+
+@app.command()
+def demo() -> None:
+    """Let a bank adapt an open model to its own knowledge: a real case, in minutes, on this machine."""
+    sys.exit(run_demo(load_settings()))
+
+
+@app.command("import-base")
+def import_base(
+    name: Annotated[str, typer.Argument(help="What models will call it: `base: NAME`.")],
+    place: Annotated[
+        str, typer.Argument(help="A folder as transformers saves it, a GGUF file, or ORGANISATION/MODEL.")
+    ],
+    licence: Annotated[str, typer.Option(help="Its SPDX licence expression, for example Apache-2.0.")],
+    classification: Annotated[Classification, typer.Option(help="How widely it may be seen.")] = Classification.PUBLIC,
+    origin: Annotated[str, typer.Option(help="Where it came from, in words.")] = "",
+    revision: Annotated[str | None, typer.Option(help="A revision, when the place is a hub's name.")] = None,
+) -> None:
+    """Bring an open model in, to be adapted: checked, as safetensors, with its provenance."""
+    bring_in(
+        {
+            "name": name,
+            "place": place,
+            "licence": licence,
+            "classification": classification,
+            "origin": origin,
+            "revision": revision,
+        },
+        load_settings(),
+    )
 
 
 @app.command()
@@ -51,9 +87,32 @@ def doctor() -> None:
 def up(
     port: Annotated[int, typer.Option(help="Port of the web UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow.")] = 5000,
+    pages_port: Annotated[int, typer.Option(help="Port of published reports and Data Docs.")] = 3030,
 ) -> None:
     """Start PostgreSQL, MLflow, the daemon and the web UI on this machine; Ctrl-C ends them all."""
-    run_up(load_settings(), port=port, mlflow_port=mlflow_port)
+    run_up(load_settings(), port=port, mlflow_port=mlflow_port, pages_port=pages_port)
+
+
+@app.command()
+def serve(
+    model: Annotated[str, typer.Argument(metavar="MODEL[@ALIAS]", help="By default its champion, or its candidate.")],
+    port: Annotated[int, typer.Option(help="Port of the endpoint; 0 is any free one.")] = 8080,
+    host: Annotated[str, typer.Option(help="Loopback only, until there are keys.")] = "127.0.0.1",
+) -> None:
+    """Serve a registered model through an OpenAI-compatible endpoint; Ctrl-C ends it."""
+    run_serve(model, load_settings(), host=host, port=port)
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Argument(metavar="MODEL[@ALIAS]", help="By default its champion, or its candidate.")],
+    compare: Annotated[str | None, typer.Option(help="base: the model's base answers each question, too.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="One question; its answer is printed.")] = None,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="0 takes the likeliest token.")] = 0.0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 256,
+) -> None:
+    """Talk with a registered model in the terminal."""
+    run_chat(model, load_settings(), compare=compare, prompt=prompt, temperature=temperature, max_tokens=max_tokens)
 
 
 def main() -> None:

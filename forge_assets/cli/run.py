@@ -1,13 +1,16 @@
 """`forge run`: a model's chain, here or by the `forge up` that runs."""
 
 import importlib
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import dagster as dg
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from forge_assets.cli.screen import MadeRow, closing_table, live_progress, made_in_words
+from forge_assets.automation.runs import MODEL_TAG, TRIGGER_TAG
+from forge_assets.cli.screen import MadeRow, closing_table, closing_words, live_progress, made_in_words
 from forge_assets.cli.up import running_address
 from forge_assets.faults import sentence_of
 from forge_assets.instance import dagster_instance
@@ -15,6 +18,8 @@ from forge_assets.progress import LISTENER
 from forge_assets.resources import forge_resources
 from forge_assets.settings import Settings
 from forge_pipelines.errors import ConfigError
+from forge_pipelines.evaluation.reading import read_report
+from forge_pipelines.evaluation.stage import PAGE
 from forge_pipelines.manifest import STAGES
 from forge_pipelines.progress import Progress
 from forge_pipelines.store import Store
@@ -40,17 +45,22 @@ def run_chain(name: str, settings: Settings) -> int:
         run_id = (
             _execute(name, definitions, selection, instance)
             if address is None
-            else _submit(name, selection, instance, address)
+            else _submit(name, _job(name, definitions), selection, instance, address)
         )
         run = instance.get_run_by_id(run_id)
         assert run is not None
         store = forge_resources(settings)["forge_store"].open()
         rows = [_row(event, store) for event in _materializations(run_id, instance)]
         failure = None if run.is_success else _first_failure(run_id, instance)
+        words = [] if failure else list(_words(name, store))
     console.print(closing_table(rows))
     if failure is not None:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"forge: {failure}", style="red", markup=False)
         return 1
+    if words:
+        console.print()
+    for part in words:
+        Console(highlight=False).print(part, soft_wrap=isinstance(part, str), markup=False)
     return 0
 
 
@@ -87,18 +97,23 @@ def _execute(
         instance=instance,
         raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        tags={"forge/model": name, "forge/trigger": "forge run"},
+        tags={MODEL_TAG: name, TRIGGER_TAG: "forge run"},
     )
     return result.run_id
 
 
-def _submit(name: str, selection: Sequence[dg.AssetKey], instance: dg.DagsterInstance, address: str) -> str:
+def _job(name: str, definitions: dg.Definitions) -> str:
+    """Return the job of a model, by whose name its runs are listed; a corpus or a source has none of its own."""
+    return name if name in {job.name for job in definitions.jobs or ()} else _GLOBAL_JOB
+
+
+def _submit(name: str, job: str, selection: Sequence[dg.AssetKey], instance: dg.DagsterInstance, address: str) -> str:
     """Have the running `forge up` run the steps, and wait for their end."""
     from dagster_graphql import DagsterGraphQLClient
 
     host, _, port = address.removeprefix("http://").partition(":")
     run_id = DagsterGraphQLClient(host, port_number=int(port)).submit_job_execution(
-        _GLOBAL_JOB, asset_selection=selection, tags={"forge/model": name, "forge/trigger": "forge run"}
+        job, asset_selection=selection, tags={MODEL_TAG: name, TRIGGER_TAG: "forge run"}
     )
     report = LISTENER.get()
     report(Progress(name, message=f"submitted to {address}/runs/{run_id}"))
@@ -127,6 +142,17 @@ def _row(made: dg.AssetMaterialization, store: Store) -> MadeRow:
         seconds=float(str(made.metadata["forge/seconds"].value)),
         fingerprint=str(made.metadata["forge/fingerprint"].value),
     )
+
+
+def _words(name: str, store: Store) -> Iterator[RenderableType]:
+    """Yield the closing words of a model; a corpus or a source has none."""
+    if not any(store.manifests(name, "registered_model")):
+        return
+    manifest = store.latest(name, "evaluation_report")
+    folder = store.open(manifest)
+    called = Path(sys.argv[0])
+    command = str(called) if called.name == "forge" else "forge"
+    yield from closing_words(read_report(folder), str(folder / PAGE), command)
 
 
 def _first_failure(run_id: str, instance: dg.DagsterInstance) -> str:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -21,6 +21,10 @@ from rich.text import Text
 
 from forge_assets.progress import LISTENER, in_words
 from forge_pipelines import progress as stages
+from forge_pipelines.evaluation.report import Report
+
+_ANSWERS_SHOWN = 3
+_ANSWER_CHARACTERS = 320
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +122,8 @@ _MADE: Mapping[str, str] = {
     "validated_corpus": "{train:,} to train on, {heldout:,} held out, {rejected:,} rejected",
     "tokenized_shards": "{sequences:,} sequences, {trainable_tokens:,} trainable tokens",
     "trained_checkpoint": "{parameters:,} parameters, {steps:,} steps, loss {final_loss:.3f}",
-    "evaluation_report": "{heldout/bits_per_character:.3f} bits per character (untrained "
-    "{heldout/bits_per_character_base:.3f}, xz {xz:.3f})",
+    "evaluation_report": "{heldout/bits_per_character:.3f} bits per character, "
+    "{heldout/bits_per_character_base:.3f} before (xz {xz:.3f})",
     "registered_model": "version {version}, {gates_passed} gates passed",
 }
 
@@ -127,3 +131,41 @@ _MADE: Mapping[str, str] = {
 def made_in_words(stage: str, counts: Mapping[str, Any]) -> str:
     """Say in a few words what a stage made, from its numbers."""
     return _MADE[stage].format(**counts)
+
+
+def closing_words(report: Report, page: str, command: str) -> Iterator[RenderableType]:
+    """Yield what a person reads below the table of a model: what training changed, some answers, what to do next.
+
+    Args:
+        report: of the model that was just made.
+        page: where the report can be read.
+        command: how this person calls `forge`.
+    """
+    for name, metric in report.metrics.items():
+        low, high = metric.difference_interval
+        change = f"{metric.difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}".replace("-", "−")
+        what = name.partition("/")[0]
+        yield f"{what:<9}{metric.base:.3f} → {metric.value:.3f} {metric.unit} ({change})"
+    if report.answers:
+        yield ""
+        yield _answers(report)
+    yield ""
+    yield f"report   {page}"
+    chat = f"{command} chat {report.model}"
+    yield f"next     {f'{command} up':<{len(chat)}}   the web UI: every step, what came of it, and why"
+    yield f"         {chat}   ask it something"
+
+
+def _answers(report: Report) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, show_lines=False, padding=(0, 2, 1, 0))
+    table.add_column("asked", ratio=2, style="cyan")
+    table.add_column(f"before ({report.adapted_from})" if report.adapted_from else "untrained", ratio=3, style="dim")
+    table.add_column(report.model, ratio=3)
+    for answer in report.answers[:_ANSWERS_SHOWN]:
+        table.add_row(*(Text(_short(text)) for text in (answer.question, answer.base, answer.checkpoint)))
+    return table
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _ANSWER_CHARACTERS else f"{line[: _ANSWER_CHARACTERS - 1]}…"

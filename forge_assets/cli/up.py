@@ -1,4 +1,4 @@
-"""`forge up`: PostgreSQL, MLflow, and Dagster's code server, daemon and web UI here, for as long as it runs."""
+"""`forge up`: PostgreSQL, MLflow, published pages, and Dagster's code server, daemon and web UI, while it runs."""
 
 import fcntl
 import json
@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 
 from forge_assets.instance import end_lost_runs, forge_environment, open_instance
-from forge_assets.settings import Settings
+from forge_assets.settings import Settings, exported
 from forge_pipelines import processes
 from forge_pipelines.errors import PlatformError
 from forge_pipelines.ledger.addresses import Databases
@@ -25,6 +25,7 @@ from forge_pipelines.ledger.postgres import make_socket_folder
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 180
+_SENSOR_SECONDS = 900  # a sensor may read every document of a model
 _STATE_QUERY = """{
   instance { daemonHealth { allDaemonStatuses { required lastHeartbeatTime } } }
   workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
@@ -33,41 +34,45 @@ _STATE_QUERY = """{
 }"""
 
 
-def run_up(settings: Settings, *, port: int, mlflow_port: int) -> None:
+def run_up(settings: Settings, *, port: int, mlflow_port: int, pages_port: int) -> None:
     """Start everything, say where it is, and end everything at Ctrl-C or SIGTERM.
 
     Args:
         settings: where ``mlflow_url`` is set, that server is used instead of one of its own.
         port: of the web UI, on loopback.
         mlflow_port: of MLflow, on loopback.
+        pages_port: of published pages, on loopback.
 
     Raises:
         ConfigError: the settings name an impossible server.
         PlatformError: a port is taken, this FORGE_HOME has one already, or a service does not start or has ended.
     """
     started, address = time.monotonic(), f"http://{_HOST}:{port}"
-    mlflow = settings.mlflow_url or f"http://{_HOST}:{mlflow_port}"
+    mlflow, pages = settings.mlflow_url or f"http://{_HOST}:{mlflow_port}", f"http://{_HOST}:{pages_port}"
     console = Console(soft_wrap=True, highlight=False, markup=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with (
             forge_environment(settings.model_copy(update={"mlflow_url": mlflow})) as databases,
+            exported({"FORGE_PAGES_URL": pages, "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": str(_SENSOR_SECONDS)}),
             _only_one(settings.home) as announce,
             _Services(settings.logs, databases.descriptor) as services,
         ):
             _require_free("--port", port)
+            _require_free("--pages-port", pages_port)
             if settings.mlflow_url is None:
                 _require_free("--mlflow-port", mlflow_port)
                 _start_mlflow(services, settings, databases, mlflow_port)
             with open_instance(settings.home, databases) as instance:
                 if databases.descriptor is not None:  # else the server may be another machine's too
                     end_lost_runs(instance)
+            _start_pages(services, pages_port)
             _start_dagster(services, settings, port)
-            services.wait_for(lambda: _get(f"{mlflow}/health"))
-            announce({"dagster": address, "mlflow": mlflow, "pid": os.getpid()})
+            services.wait_for(lambda: _get(f"{mlflow}/health") and _get(f"{pages}/health"))
+            announce({"dagster": address, "mlflow": mlflow, "pages": pages, "pid": os.getpid()})
             if error := _load_error(_state(address)):
                 console.print(f"the definitions do not load; mend them and reload them there: {error}", style="red")
-            console.print(f"web UI  {address}\nMLflow  {mlflow}")
+            console.print(f"web UI  {address}\nMLflow  {mlflow}\npages   {pages}")
             console.print(f"ready in {time.monotonic() - started:.0f} s; Ctrl-C ends all")
             services.watch()
     except KeyboardInterrupt:
@@ -158,6 +163,11 @@ def _start_mlflow(services: _Services, settings: Settings, databases: Databases,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         },
     )
+
+
+def _start_pages(services: _Services, port: int) -> None:
+    where = ("--host", _HOST, "--port", str(port), "--no-access-log", "--no-server-header")
+    services.start("Pages", "uvicorn", "--factory", "forge_assets.pages:create_app", *where)
 
 
 def _start_dagster(services: _Services, settings: Settings, port: int) -> None:

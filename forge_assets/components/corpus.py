@@ -1,12 +1,13 @@
 """`forge_assets.components.Corpus`: documents of some sources → the asset `<name>/validated_corpus`."""
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 import dagster as dg
 
 from forge_assets.checks import expectation_checks
 from forge_assets.components.base import TemplateScaffolder, YamlComponent, require_names
-from forge_assets.components.source import Source
+from forge_assets.components.source import Source, owners_of
 from forge_assets.faults import named_faults
 from forge_assets.metadata import describe_corpus, materialization
 from forge_assets.progress import watch
@@ -14,6 +15,7 @@ from forge_assets.resources import StoreResource
 from forge_pipelines.corpus.config import CorpusConfig
 from forge_pipelines.corpus.expectations import check_expectations
 from forge_pipelines.corpus.stage import CODE_VERSION, validate
+from forge_pipelines.sources.config import SourceConfig
 
 
 class CorpusScaffolder(TemplateScaffolder):
@@ -52,6 +54,7 @@ class Corpus(YamlComponent[CorpusConfig]):
             key=key,
             deps=[[source, "raw_documents"] for source in config.sources],
             group_name=config.name,
+            owners=sorted({owner for source in sources_of([config.name], context) for owner in owners_of(source)}),
             kinds={"great_expectations", "parquet"},
             description=config.description or f"The corpus {config.name}: clean, without copies, split, validated.",
             code_version=CODE_VERSION,
@@ -70,3 +73,16 @@ class Corpus(YamlComponent[CorpusConfig]):
                 return materialization(publication, store, metadata, expectation_checks(folder))
 
         return dg.Definitions(assets=[validated_corpus])
+
+
+def sources_of(corpora: Iterable[str], context: dg.ComponentLoadContext) -> list[SourceConfig]:
+    """Return the configurations of the sources that the named corpora are made from, sorted by name."""
+    wanted, components = set(corpora), context.component_tree
+    names = {
+        source
+        for corpus in components.get_all_components(Corpus)
+        if corpus.config.name in wanted
+        for source in corpus.config.sources
+    }
+    found = (source.config for source in components.get_all_components(Source))
+    return sorted((source for source in found if source.name in names), key=lambda source: source.name)

@@ -1,13 +1,16 @@
 """`forge_assets.components.Model`: corpora → shards → checkpoint → report → a registered model."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from forge_assets.automation.config import RetrainConfig
+from forge_assets.automation.retrain import retraining
+from forge_assets.automation.runs import run_tags, tag_version
 from forge_assets.checks import checkpoint_checks, report_checks, shard_checks
 from forge_assets.components.base import TemplateScaffolder, YamlComponent, require_names
-from forge_assets.components.corpus import Corpus
+from forge_assets.components.corpus import Corpus, sources_of
 from forge_assets.faults import named_faults
 from forge_assets.metadata import (
     describe_checkpoint,
@@ -18,9 +21,10 @@ from forge_assets.metadata import (
 )
 from forge_assets.progress import watch
 from forge_assets.resources import MachineResource, RegistryResource, StoreResource
+from forge_pipelines.bases.stage import latest_base
 from forge_pipelines.evaluation import stage as evaluation
-from forge_pipelines.evaluation.config import EvaluationConfig
-from forge_pipelines.evaluation.report import METRICS
+from forge_pipelines.evaluation.config import EvaluationConfig, check_general
+from forge_pipelines.evaluation.report import metrics_of
 from forge_pipelines.manifest import Name, Value
 from forge_pipelines.registry import stage as registry
 from forge_pipelines.registry.config import RegistrationConfig
@@ -28,7 +32,6 @@ from forge_pipelines.registry.gates import check_gates
 from forge_pipelines.shards import stage as shards
 from forge_pipelines.shards.config import ShardsConfig
 from forge_pipelines.training import stage as training
-from forge_pipelines.training.architecture import check_architecture
 from forge_pipelines.training.config import TrainingConfig
 
 
@@ -38,12 +41,26 @@ class ModelConfig(Value):
     name: Name = Field(description="The model's name; its assets are `<name>/tokenized_shards` and so on.")
     description: str = Field("", description="What the model is for.")
     owners: tuple[str, ...] = Field((), description="E-mail addresses, or teams as `team:name`.")
+    base: Name | None = Field(
+        None, description="The open model to adapt, as `forge import-base` named it. Default: training from scratch."
+    )
     shards: ShardsConfig = Field(description="Corpora, tokenizer and sequences.")
     training: TrainingConfig = Field(description="The recipe.")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="On what it is measured.")
     registration: RegistrationConfig = Field(
         default_factory=RegistrationConfig, description="What it must show before it is registered."
     )
+    retrain: RetrainConfig = Field(default_factory=RetrainConfig, description="When it is made again by itself.")
+
+    @model_validator(mode="after")
+    def _either_base_or_scratch(self) -> Self:
+        if self.base is None and self.training.architecture is None:
+            raise ValueError("a model needs a `base` to adapt, or a `training.architecture` to train from scratch")
+        if self.base is not None and self.training.architecture is not None:
+            raise ValueError(f"the base {self.base} has an architecture of its own; remove `training.architecture`")
+        if self.base is not None and "tokenizer" in self.shards.model_fields_set:
+            raise ValueError(f"the base {self.base} has a tokenizer of its own; remove `shards.tokenizer`")
+        return self
 
 
 class ModelScaffolder(TemplateScaffolder):
@@ -80,21 +97,25 @@ class Model(YamlComponent[ModelConfig]):
     config_class: ClassVar[type[ModelConfig]] = ModelConfig
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Declare the model's four assets, and a job that makes them with all that they are made from.
+        """Declare the model's four assets, a job that makes them with all that they are made from, and what starts it.
 
         Raises:
-            ConfigError: an unknown corpus, a gate on a metric that no suite gives, an architecture that is not allowed.
+            ConfigError: an unknown corpus, general text that is trained on, a gate on a metric that no suite gives.
         """
         config = self.config
-        require_names([share.corpus for share in config.shards.corpora], Corpus, "corpus", context)
-        check_architecture(config.training.architecture)
-        check_gates(config.registration.gates, METRICS)
+        corpora = [share.corpus for share in config.shards.corpora]
+        require_names([*corpora, *config.evaluation.general], Corpus, "corpus", context)
+        check_general(config.evaluation.general, corpora)
+        check_gates(config.registration.gates, metrics_of(config.evaluation))
         registered = self._registered_model()
         job = dg.define_asset_job(
-            config.name, selection=dg.AssetSelection.assets(registered).upstream(), tags={"forge/model": config.name}
+            config.name,
+            selection=dg.AssetSelection.assets(registered).upstream(),
+            tags=run_tags(config.name, "by hand"),
+            description=f"Makes {config.name}, and all that it is made from. {config.description}",
         )
         assets = [self._tokenized_shards(), self._trained_checkpoint(), self._evaluation_report(), registered]
-        return dg.Definitions(assets=assets, jobs=[job])
+        return retraining(config.name, config.retrain, assets, job, sources_of(corpora, context))
 
     def _key(self, stage: str) -> dg.AssetKey:
         return dg.AssetKey([self.config.name, stage])
@@ -117,7 +138,8 @@ class Model(YamlComponent[ModelConfig]):
             store = forge_store.open()
             with named_faults():
                 corpora = {corpus: store.latest(corpus, "validated_corpus") for corpus in names}
-                publication = shards.shard(config.name, corpora, config.shards, store, watch(context))
+                base = latest_base(config.base, store) if config.base else None
+                publication = shards.shard(config.name, corpora, config.shards, store, watch(context), base)
                 checks = shard_checks(publication.manifest, config.shards.optional_sources)
                 return materialization(publication, store, describe_shards(publication.manifest), checks)
 
@@ -156,13 +178,14 @@ class Model(YamlComponent[ModelConfig]):
                         config.name, made_from, config.training, store, forge_machine.training(), watch(context, draw)
                     )
                 folder = store.open(publication.manifest)
-                return materialization(publication, store, describe_checkpoint(folder), checkpoint_checks(folder))
+                metadata = describe_checkpoint(folder, publication.manifest)
+                return materialization(publication, store, metadata, checkpoint_checks(folder))
 
         return trained_checkpoint
 
     def _evaluation_report(self) -> dg.AssetsDefinition:
         config, key = self.config, self._key("evaluation_report")
-        names = [share.corpus for share in config.shards.corpora]
+        names = [*(share.corpus for share in config.shards.corpora), *config.evaluation.general]
 
         @dg.asset(
             key=key,
@@ -197,7 +220,7 @@ class Model(YamlComponent[ModelConfig]):
                 )
                 folder = store.open(publication.manifest)
                 checks = report_checks(folder, config.registration.gates)
-                return materialization(publication, store, describe_report(folder), checks)
+                return materialization(publication, store, describe_report(folder, publication.manifest), checks)
 
         return evaluation_report
 
@@ -222,6 +245,7 @@ class Model(YamlComponent[ModelConfig]):
                 publication = registry.register(
                     config.name, report, config.registration, store, forge_registry.open(), watch(context)
                 )
+                tag_version(context, publication.manifest.counts["version"])
                 return materialization(publication, store, describe_registration(store.open(publication.manifest)))
 
         return registered_model

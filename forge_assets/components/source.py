@@ -1,5 +1,6 @@
 """`forge_assets.components.Source`: documents of one place → the asset `<name>/raw_documents`."""
 
+import re
 import sysconfig
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from forge_assets.faults import named_faults
 from forge_assets.metadata import describe_documents, materialization
 from forge_assets.progress import watch
 from forge_assets.resources import StoreResource
+from forge_assets.settings import load_settings
 from forge_pipelines.sources.config import SourceConfig
 from forge_pipelines.sources.stage import CODE_VERSION, read_source
 
@@ -31,7 +33,10 @@ class SourceScaffolder(TemplateScaffolder):
 
 @dg.scaffold_with(SourceScaffolder)
 class Source(YamlComponent[SourceConfig]):
-    """A place that documents come from. `{{ site_packages }}` stands for the folder of installed Python packages."""
+    """A place that documents come from.
+
+    `{{ site_packages }}` stands for the folder of installed Python packages, `{{ forge_home }}` for FORGE_HOME.
+    """
 
     config_class: ClassVar[type[SourceConfig]] = SourceConfig
 
@@ -41,6 +46,12 @@ class Source(YamlComponent[SourceConfig]):
         """Return the folder in which this Python's packages are installed."""
         return sysconfig.get_path("purelib")
 
+    @staticmethod
+    @dg.template_var
+    def forge_home() -> str:
+        """Return FORGE_HOME."""
+        return str(load_settings().home)
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
         """Declare the asset ``<name>/raw_documents``."""
         config = self.config
@@ -48,7 +59,8 @@ class Source(YamlComponent[SourceConfig]):
         @dg.asset(
             key=[config.name, "raw_documents"],
             group_name=config.name,
-            kinds={"document"},
+            owners=owners_of(config),
+            kinds={"document", "parquet"},
             description=config.description or f"Every document of {config.name}, as text with its identity and labels.",
             code_version=CODE_VERSION,
         )
@@ -60,3 +72,11 @@ class Source(YamlComponent[SourceConfig]):
                 return materialization(publication, store, describe_documents(folder, publication.manifest))
 
         return dg.Definitions(assets=[raw_documents])
+
+
+def owners_of(config: SourceConfig) -> list[str]:
+    """Return who answers for a source, as Dagster writes it: an e-mail address, else `team:` and a name."""
+    owner = config.labels.owner
+    if not owner:
+        return []
+    return [owner] if re.fullmatch(r"[\w.%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}", owner) else [f"team:{owner}"]

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from forge_pipelines.manifest import Document
 from forge_pipelines.tables import read_documents
 
@@ -12,6 +14,12 @@ TABLE = "table.parquet"
 REJECTIONS = "rejections.parquet"
 EXPECTATIONS = "expectations.json"
 DATA_DOCS = "data_docs"
+
+
+def read_lengths(folder: Path) -> list[int]:
+    """Return the length of every document in characters; no text is read."""
+    lengths: list[int] = pq.read_table(folder / TABLE, columns=["characters"]).column("characters").to_pylist()
+    return lengths
 
 
 def read_train(folder: Path) -> Iterator[Document]:

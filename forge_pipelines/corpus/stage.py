@@ -15,17 +15,18 @@ from forge_pipelines.corpus.expectations import build, check_expectations, hold
 from forge_pipelines.corpus.grouping import read_groups, write_groups
 from forge_pipelines.corpus.length import bound_length
 from forge_pipelines.corpus.normalize import normalize
-from forge_pipelines.corpus.reading import DATA_DOCS, EXPECTATIONS, HELDOUT, REJECTIONS, TABLE, TRAIN
+from forge_pipelines.corpus.reading import DATA_DOCS, EXPECTATIONS, HELDOUT, REJECTIONS, TABLE, TRAIN, read_lengths
 from forge_pipelines.corpus.split import part_of
 from forge_pipelines.corpus.steps import STAGE, Step
 from forge_pipelines.corpus.table import TableFile
 from forge_pipelines.corpus.tally import Tally
 from forge_pipelines.manifest import Classification, Document, Manifest, Rejection, StageRequest, code_version
+from forge_pipelines.pictures import LENGTHS_PICTURE, draw_lengths
 from forge_pipelines.progress import OnProgress, Progress, silent
 from forge_pipelines.store import Made, Publication, Store
 from forge_pipelines.tables import BATCH_ROWS, documents_writer, read_documents, rejections_writer
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 def validate(
@@ -88,6 +89,7 @@ def _make(
         on_progress(Progress(config.name, message=f"corpus {config.name}, warning: {warning.sentence}"))
     (folder / EXPECTATIONS).write_text(json.dumps(findings.rows(), indent=2, sort_keys=True) + "\n")
     write_data_docs(config.name, findings, folder / DATA_DOCS)
+    (folder / LENGTHS_PICTURE).write_bytes(draw_lengths(read_lengths(folder)))
     classification = Classification.strictest(manifest.classification for manifest in sources)
     return Made({**tally.counts(), "warnings": len(warnings)}, classification)
 

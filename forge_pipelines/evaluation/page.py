@@ -1,45 +1,14 @@
-"""The report as one HTML page that needs nothing beside it. Documents are untrusted: all that they say is escaped."""
+"""The report as one HTML page that needs nothing beside it. Documents and answers are untrusted: all is escaped."""
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from forge_pipelines.evaluation.heldout import ScoredText
-from forge_pipelines.evaluation.report import BITS_PER_CHARACTER, Metric, Report
+from forge_pipelines.evaluation.report import BITS_PER_CHARACTER, GENERAL_BITS_PER_CHARACTER, Report
+from forge_pipelines.evaluation.scores import DocumentScore
+from forge_pipelines.evaluation.verdict import compare_with_xz, forgetting, in_words, signed, tone, verdict
 
-_SHOWN = 10
-_EXCERPT_CHARACTERS = 140
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentScore:
-    """A scored document: bits of its text under the checkpoint and under the base, over so many tokens."""
-
-    text: ScoredText
-    tokens: int
-    bits: float
-    bits_base: float
-
-    @property
-    def characters(self) -> int:
-        """Characters scored."""
-        return len(self.text.text)
-
-    @property
-    def after(self) -> float:
-        """Bits a character under the checkpoint."""
-        return self.bits / self.characters
-
-    @property
-    def before(self) -> float:
-        """Bits a character under the base."""
-        return self.bits_base / self.characters
-
-    @property
-    def excerpt(self) -> str:
-        """The beginning of the text on one line."""
-        return " ".join(self.text.text[: 2 * _EXCERPT_CHARACTERS].split())[:_EXCERPT_CHARACTERS]
+_SHOWN = 6
 
 
 def render_page(
@@ -52,7 +21,7 @@ def render_page(
     """Return the page.
 
     Args:
-        report: the numbers.
+        report: the numbers and the answers.
         documents: every scored document, in any order; the best and the worst are shown.
         pictures: SVG images, by the names that the template uses.
         classification: the report's label, shown at its head.
@@ -60,47 +29,47 @@ def render_page(
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    ranked = sorted(documents, key=lambda document: (document.after, document.text.doc_id))
-    shown = min(_SHOWN, len(ranked) // 2)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["signed"] = _signed
+    environment.filters |= {"signed": signed, "in_words": in_words, "tone": tone}
     return environment.get_template("report.html.j2").render(
         report=report,
         metric=report.metrics[BITS_PER_CHARACTER],
-        verdict=verdict(report.metrics[BITS_PER_CHARACTER]),
+        general=report.metrics.get(GENERAL_BITS_PER_CHARACTER),
+        verdict=verdict(report),
+        forgetting=forgetting(report),
         yardstick=compare_with_xz(report.metrics[BITS_PER_CHARACTER]),
-        ranking={"Predicted best": ranked[:shown], "Predicted worst": ranked[::-1][:shown]},
+        words=_words(report),
+        rankings=_rankings(documents),
         pictures={name: _data_uri(svg) for name, svg in pictures.items()},
         classification=classification,
         fingerprints=fingerprints,
     )
 
 
-def verdict(metric: Metric) -> str:
-    """Say in one sentence what training did."""
-    low, high = metric.difference_interval
-    figures = f"{metric.value:.2f} bits a character, against {metric.base:.2f} before training"
-    if high < 0:
-        share = -metric.difference / metric.base
-        return f"Training removed {share:.0%} of the model's doubt about unseen text: {figures}."
-    if low > 0:
-        return f"Training made the model worse at unseen text: {figures}."
-    return f"Training made no difference on unseen text that these documents can show: {figures}."
+def _words(report: Report) -> Mapping[str, str]:
+    """Return what the page calls the two networks, and what stands between them."""
+    if report.adapted_from:
+        return {"base": report.adapted_from, "before": "before", "after": "adapted", "doing": "adapting"}
+    return {"base": "the untrained network", "before": "before", "after": "trained", "doing": "training"}
 
 
-def compare_with_xz(metric: Metric) -> str:
-    """Say in one sentence how the model stands beside a general-purpose compressor."""
-    xz = metric.references["xz"]
-    low, high = metric.interval
-    relation = f"{abs(1 - metric.value / xz):.0%} {'fewer' if metric.value < xz else 'more'}"
-    relation += ", which these documents are too few to settle" if low <= xz <= high else ""
-    return f"xz, a general-purpose compressor, needs {xz:.2f} on the same documents; the model needs {relation}."
-
-
-def _signed(number: float, digits: int) -> str:
-    return f"{number:+.{digits}f}".replace("-", "−")
+def _rankings(documents: Sequence[DocumentScore]) -> list[tuple[str, Sequence[DocumentScore]]]:
+    """Return the tables of documents, each with its title; the first two stand open on the page."""
+    own = [document for document in documents if not document.text.general]
+    general = [document for document in documents if document.text.general]
+    by_change = sorted(own, key=lambda document: (document.change, document.text.doc_id))
+    by_value = sorted(own, key=lambda document: (document.after, document.text.doc_id))
+    forgotten = sorted(general, key=lambda document: (-document.change, document.text.doc_id))
+    shown = min(_SHOWN, len(own) // 2)
+    tables: list[tuple[str, Sequence[DocumentScore]]] = [
+        ("Improved most", by_change[:shown]),
+        ("Improved least", by_change[::-1][:shown]),
+        ("Predicted best", by_value[:shown]),
+        ("Predicted worst", by_value[::-1][:shown]),
+    ]
+    return [*tables, ("General text, most forgotten first", forgotten[:_SHOWN])] if general else tables
 
 
 def _data_uri(svg: bytes) -> str:

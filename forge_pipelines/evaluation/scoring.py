@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,22 +24,29 @@ class ScoringJob(Value):
     Attributes:
         model: name of the model, for its progress reports.
         checkpoint: verified folder of the model and its tokenizer.
-        untrained_seed: seed from which the base, the untrained network, is rebuilt.
+        base: verified folder of the open model that it was adapted from, with the same tokenizer; None when the base
+            is the untrained network.
+        untrained_seed: seed from which that is rebuilt.
+        max_context_tokens: tokens that the networks see at once, at most.
+        answer_tokens: tokens of an answer, at most.
         workspace: folder for the files that the two processes exchange.
         parent_pid: process that the worker must not outlive.
     """
 
     model: str
     checkpoint: Path
+    base: Path | None
     untrained_seed: int
+    max_context_tokens: int
+    answer_tokens: int
     device: Literal["cpu", "cuda"]
     workspace: Path
     parent_pid: int = Field(default_factory=os.getpid)
 
     @property
-    def texts(self) -> Path:
-        """JSON file with the texts, a list of strings."""
-        return self.workspace / "texts.json"
+    def items(self) -> Path:
+        """JSON file with the `Items`."""
+        return self.workspace / "items.json"
 
     @property
     def scores(self) -> Path:
@@ -48,23 +54,39 @@ class ScoringJob(Value):
         return self.workspace / "scores.json"
 
 
-class Scores(Value):
-    """What the worker found, text by text.
+class Items(Value):
+    """What the networks are shown: texts to be scored, none of them empty, and questions to be answered."""
 
-    Attributes:
-        context_tokens: tokens that the model sees at once.
-        tokens: tokens of each text; beginning and end of the document are not counted.
-        bits: bits that the checkpoint needs for each text.
-        bits_base: bits that the base needs for each text.
-    """
+    texts: tuple[str, ...]
+    questions: tuple[str, ...]
+
+
+class Findings(Value):
+    """What one network gave: bits of each text, and the answer to each question."""
 
     # A likelihood that is not finite is a finding, which JSON would turn into null.
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
-    context_tokens: int
-    tokens: tuple[int, ...]
     bits: tuple[float, ...]
-    bits_base: tuple[float, ...]
+    answers: tuple[str, ...]
+
+
+class Scores(Value):
+    """What the worker found.
+
+    Attributes:
+        context_tokens: tokens that the networks saw at once.
+        precision: number format of both networks' weights.
+        tokens: tokens of each text; beginning and end of the document are not counted.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    context_tokens: int
+    precision: Literal["float32", "bfloat16"]
+    tokens: tuple[int, ...]
+    checkpoint: Findings
+    base: Findings
 
 
 @dataclass(slots=True)
@@ -82,20 +104,20 @@ class _Listener:
             self.on_progress(Progress(**message))
 
 
-def score_texts(texts: Sequence[str], job: ScoringJob, log: Path, on_progress: OnProgress) -> Scores:
-    """Score texts with a checkpoint and with its untrained network, in a process of its own.
+def score(items: Items, job: ScoringJob, log: Path, on_progress: OnProgress) -> Scores:
+    """Show texts and questions to a checkpoint and to its base, in a process of its own.
 
     Args:
-        texts: what to score; none is empty.
+        items: what they are shown.
         job: with what, and where.
         log: file that the process's standard error is appended to.
-        on_progress: told how many windows of text are scored.
+        on_progress: told how many windows of text are scored, and how many tokens of answers are written.
 
     Raises:
         DataError: the checkpoint cannot be scored; the message says why.
         PlatformError: the process was killed, or failed otherwise.
     """
-    job.texts.write_text(json.dumps(texts))
+    job.items.write_text(items.model_dump_json())
     job_path = job.workspace / "job.json"
     job_path.write_text(job.model_dump_json())
     listener = _Listener(on_progress)

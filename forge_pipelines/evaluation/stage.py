@@ -1,35 +1,33 @@
 """Checkpoint → evaluation report. It knows nothing of the registry: gates compare reports, not models."""
 
 import json
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from forge_pipelines.errors import DataError
-from forge_pipelines.evaluation.compression import xz_bits_per_character
-from forge_pipelines.evaluation.config import EvaluationConfig
-from forge_pipelines.evaluation.heldout import choose_texts
-from forge_pipelines.evaluation.intervals import compare_ratios
-from forge_pipelines.evaluation.page import DocumentScore, render_page
-from forge_pipelines.evaluation.pictures import draw_before_after
-from forge_pipelines.evaluation.report import BITS_PER_CHARACTER, METRICS, Metric, Report
-from forge_pipelines.evaluation.scoring import Scores, ScoringJob, score_texts
+from forge_pipelines.evaluation.base import Base, find_base
+from forge_pipelines.evaluation.config import EvaluationConfig, check_general
+from forge_pipelines.evaluation.heldout import ScoredText, choose_general_texts, choose_texts
+from forge_pipelines.evaluation.page import render_page
+from forge_pipelines.evaluation.pictures import draw_paired, draw_spread
+from forge_pipelines.evaluation.reading import REPORT
+from forge_pipelines.evaluation.report import BITS_PER_CHARACTER, GENERAL_BITS_PER_CHARACTER, Answer, Report
+from forge_pipelines.evaluation.scores import DocumentScore, compare_bits, require_finite, write_scores
+from forge_pipelines.evaluation.scoring import Items, Scores, ScoringJob, score
 from forge_pipelines.manifest import Classification, Manifest, StageRequest, code_version
 from forge_pipelines.progress import OnProgress, Progress, silent
 from forge_pipelines.store import Made, Publication, Store
 from forge_pipelines.training.pictures import draw_loss
 
 KIND = "evaluation_report"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
-REPORT, SCORES, PAGE = "report.json", "scores.parquet", "report.html"
+SCORES, PAGE = "scores.parquet", "report.html"
 BEFORE_AFTER_PICTURE = "before_after.png"
+
+_CORPUS = "corpus:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +54,39 @@ def evaluate(
 ) -> Publication:
     """Measure a checkpoint on held-out documents beside its base, and publish the report.
 
-    The base of a model trained from scratch is its own network before training, rebuilt from ``config.json`` and
-    the recipe's seed.
+    The base is the open model that the checkpoint was adapted from. That of a model trained from scratch is its own
+    network before training, rebuilt from ``config.json`` and the recipe's seed.
 
     Args:
         name: the model's name.
         checkpoint: a ``trained_checkpoint``.
-        corpora: the ``validated_corpus`` manifests that the model was made from, by name.
+        corpora: the ``validated_corpus`` manifests that the model was made from, and those of ``config.general``.
         config: on what, and how much, it is measured.
         store: where the inputs stand and the report is published.
         environment: where the scoring process runs.
         on_progress: told how far the evaluation is.
 
     Raises:
-        DataError: an input is damaged, no documents are held out, or the checkpoint gives no finite figure.
+        ConfigError: the model was trained on a corpus that ``config.general`` names.
+        DataError: an input is missing or damaged, too few documents are held out, or a network gives no finite figure.
         PlatformError: the scoring process was killed.
     """
+    shards = store.published(checkpoint.name, "tokenized_shards", checkpoint.inputs["shards"])
+    check_general(config.general, [role.removeprefix(_CORPUS) for role in shards.inputs if role.startswith(_CORPUS)])
+    base = find_base(checkpoint, store)
+    roles = {corpus: "general:" if corpus in config.general else _CORPUS for corpus in corpora}
     request = StageRequest(
         kind=KIND,
         name=name,
         inputs={
             "checkpoint": checkpoint.fingerprint,
-            **{f"corpus:{corpus}": manifest.fingerprint for corpus, manifest in corpora.items()},
+            **base.inputs,
+            **{f"{roles[corpus]}{corpus}": manifest.fingerprint for corpus, manifest in corpora.items()},
         },
         parameters=config.model_dump(mode="json", exclude={"gpus"}),
         code_version=code_version(CODE_VERSION, "torch", "transformers", "tokenizers", "matplotlib"),
     )
-    evaluation = _Evaluation(request, checkpoint, corpora, config, store, environment, on_progress)
+    evaluation = _Evaluation(request, checkpoint, base, corpora, config, store, environment, on_progress)
     return store.obtain(request, evaluation.make)
 
 
@@ -92,6 +96,7 @@ class _Evaluation:
 
     request: StageRequest
     checkpoint: Manifest
+    base: Base
     corpora: Mapping[str, Manifest]
     config: EvaluationConfig
     store: Store
@@ -99,125 +104,86 @@ class _Evaluation:
     on_progress: OnProgress
 
     def make(self, staging: Path) -> Made:
-        self._tell("verifying the checkpoint and the corpora")
+        self._tell("verifying the checkpoint, its base and the corpora")
         checkpoint_folder = self.store.open(self.checkpoint)
-        corpus_folders = {name: self.store.open(manifest) for name, manifest in self.corpora.items()}
-        texts = choose_texts(corpus_folders, self.config)
-        scores = self._score([text.text for text in texts], checkpoint_folder)
-        rows = zip(texts, scores.tokens, scores.bits, scores.bits_base, strict=True)
+        base_folder = self.store.open(self.base.manifest) if self.base.manifest else None
+        texts = self._choose_texts()
+        scores = self._score(texts, checkpoint_folder, base_folder)
+        rows = zip(texts, scores.tokens, scores.checkpoint.bits, scores.base.bits, strict=True)
         documents = [DocumentScore(*row) for row in rows]
-        self._require_finite(documents)
-        self._tell("compressing with xz")
-        xz = xz_bits_per_character([text.text for text in texts])
-        report = self._report(documents, xz, scores.context_tokens)
-        classification = Classification.strictest(
-            manifest.classification for manifest in (self.checkpoint, *self.corpora.values())
-        )
-        self._tell("drawing")
+        require_finite(documents, self.checkpoint, self.base)
+        self._tell("comparing and drawing")
+        report = self._report(documents, scores)
         (staging / REPORT).write_text(report.model_dump_json(indent=2) + "\n")
         write_scores(documents, staging / SCORES)
-        history = json.loads((checkpoint_folder / "history.json").read_text())
-        self._draw(staging, report, documents, history, classification)
-        return Made(counts=flat_counts(report), classification=classification)
+        self._draw(staging, report, documents, checkpoint_folder)
+        return Made(counts=report.headline(), classification=self._classification)
 
     def _tell(self, what: str) -> None:
         self.on_progress(Progress(stage=f"{self.request.name}: {what}"))
 
-    def _score(self, texts: Sequence[str], checkpoint_folder: Path) -> Scores:
+    @property
+    def _classification(self) -> Classification:
+        base = [self.base.manifest] if self.base.manifest else []
+        manifests = (self.checkpoint, *base, *self.corpora.values())
+        return Classification.strictest(manifest.classification for manifest in manifests)
+
+    def _choose_texts(self) -> list[ScoredText]:
+        folders = {name: self.store.open(manifest) for name, manifest in self.corpora.items()}
+        general = {name: folders.pop(name) for name in self.config.general}
+        return [*choose_texts(folders, self.config), *choose_general_texts(general, folders, self.config)]
+
+    def _score(self, texts: Sequence[ScoredText], checkpoint_folder: Path, base_folder: Path | None) -> Scores:
         workspace = self.store.workspace(self.request)
         device: Literal["cpu", "cuda"] = "cuda" if self.environment.num_gpus else "cpu"
         job = ScoringJob(
             model=self.request.name,
             checkpoint=checkpoint_folder,
-            untrained_seed=self._seed,
+            base=base_folder,
+            untrained_seed=self.base.seed,
+            max_context_tokens=self.config.max_context_tokens,
+            answer_tokens=self.config.answer_tokens,
             device=device,
             workspace=workspace,
         )
+        items = Items(texts=tuple(text.text for text in texts), questions=self.config.questions)
         log = self.environment.log_folder / f"{self.request.name}-evaluation.log"
         try:
-            return score_texts(texts, job, log, self.on_progress)
+            return score(items, job, log, self.on_progress)
         finally:
             shutil.rmtree(workspace)
 
-    @property
-    def _seed(self) -> int:
-        return int(self.checkpoint.parameters["seed"])
-
-    def _require_finite(self, documents: Sequence[DocumentScore]) -> None:
-        for document in documents:
-            if not math.isfinite(document.bits + document.bits_base):
-                which = "untrained network" if math.isfinite(document.bits) else "checkpoint"
-                title = f"{self.checkpoint.name}/{self.checkpoint.kind} {self.checkpoint.fingerprint[:12]}"
-                raise DataError(
-                    f"{title}: the {which} gives no finite likelihood for {document.text.uri}, so its weights are "
-                    "broken; train again with a lower learning rate"
-                )
-
-    def _report(self, documents: Sequence[DocumentScore], xz: float, context_tokens: int) -> Report:
-        characters = [document.characters for document in documents]
-        compared = compare_ratios(
-            [document.bits for document in documents],
-            [document.bits_base for document in documents],
-            characters,
-            num_resamples=self.config.bootstrap_samples,
-            seed=self.config.seed,
-        )
-        metric = Metric(
-            value=compared.value,
-            interval=compared.interval,
-            base=compared.base,
-            difference=compared.difference,
-            difference_interval=compared.difference_interval,
-            references={"xz": xz},
-            direction="lower",
-            unit="bits/character",
-            description=METRICS[BITS_PER_CHARACTER],
-        )
-        base = f"the same network before training (seed {self._seed})"
+    def _report(self, documents: Sequence[DocumentScore], scores: Scores) -> Report:
+        own = [document for document in documents if not document.text.general]
+        general = [document for document in documents if document.text.general]
+        suites = {BITS_PER_CHARACTER: own, GENERAL_BITS_PER_CHARACTER: general}
+        answers = zip(self.config.questions, scores.checkpoint.answers, scores.base.answers, strict=True)
         return Report(
             model=self.request.name,
             checkpoint=self.checkpoint.fingerprint,
-            metrics={BITS_PER_CHARACTER: metric},
-            documents=len(documents),
-            characters=sum(characters),
-            settings={**self.request.parameters, "context_tokens": context_tokens, "base": base},
+            adapted_from=self.base.name,
+            metrics={name: compare_bits(name, scored, self.config) for name, scored in suites.items() if scored},
+            documents=len(own),
+            characters=sum(document.characters for document in own),
+            general_documents=len(general),
+            general_characters=sum(document.characters for document in general),
+            answers=tuple(Answer(question=q, checkpoint=new, base=old) for q, new, old in answers),
+            settings={
+                **{name: value for name, value in self.request.parameters.items() if name != "questions"},
+                "context_tokens": scores.context_tokens,
+                "precision": scores.precision,
+                "base": self.base.title,
+            },
         )
 
-    def _draw(
-        self,
-        staging: Path,
-        report: Report,
-        documents: Sequence[DocumentScore],
-        history: Sequence[Mapping[str, Any]],
-        classification: Classification,
-    ) -> None:
-        spread = [each.after for each in documents], [each.before for each in documents]
-        xz = report.metrics[BITS_PER_CHARACTER].references["xz"]
-        (staging / BEFORE_AFTER_PICTURE).write_bytes(draw_before_after(*spread, xz, "png"))
-        pictures = {"loss": draw_loss(history, "svg"), "before_after": draw_before_after(*spread, xz, "svg")}
-        page = render_page(report, documents, pictures, classification, self.request.inputs)
+    def _draw(self, staging: Path, report: Report, documents: Sequence[DocumentScore], checkpoint: Path) -> None:
+        def before_after(image_format: Literal["svg", "png"]) -> bytes:
+            if report.adapted_from:
+                return draw_paired(documents, report.adapted_from, image_format)
+            return draw_spread(documents, report.metrics[BITS_PER_CHARACTER].references["xz"], image_format)
+
+        (staging / BEFORE_AFTER_PICTURE).write_bytes(before_after("png"))
+        history = json.loads((checkpoint / "history.json").read_text())
+        pictures = {"loss": draw_loss(history, "svg"), "before_after": before_after("svg")}
+        page = render_page(report, documents, pictures, self._classification, self.request.inputs)
         (staging / PAGE).write_text(page)
-
-
-def write_scores(documents: Sequence[DocumentScore], path: Path) -> None:
-    """Write one row a document: ``doc_id``, ``source``, ``characters``, ``tokens``, ``bits``, ``bits_base``."""
-    rows = [
-        {
-            "doc_id": document.text.doc_id,
-            "source": document.text.source,
-            "characters": document.characters,
-            "tokens": document.tokens,
-            "bits": document.bits,
-            "bits_base": document.bits_base,
-        }
-        for document in documents
-    ]
-    pq.write_table(pa.Table.from_pylist(rows), path, compression="zstd")
-
-
-def flat_counts(report: Report) -> Mapping[str, float]:
-    """Return a report's headline numbers, flat, for the manifest."""
-    counts: dict[str, float] = {"documents": report.documents, "characters": report.characters}
-    for name, metric in report.metrics.items():
-        counts |= {name: metric.value, f"{name}_base": metric.base, **metric.references}
-    return counts

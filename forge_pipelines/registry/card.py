@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from forge_pipelines.evaluation.report import Report
+from forge_pipelines.evaluation.verdict import forgetting
 from forge_pipelines.manifest import Classification, Manifest
 from forge_pipelines.registry.gates import Verdict
 from forge_pipelines.registry.runs import dotted
@@ -34,7 +35,7 @@ def write_card(upstream: Upstream, report: Report, verdicts: Sequence[Verdict], 
         "## Gates",
         _bullets(verdict.sentence for verdict in verdicts) or "None were set.",
         "## What it must not be used for",
-        _limits(upstream),
+        _limits(upstream, report),
         "## What it learned from",
         _table(("source", "licence", "classification", "owner", "made"), _source_rows(upstream)),
         _table(("corpus", "classification", "made"), _rows(upstream.corpora)),
@@ -52,9 +53,11 @@ def write_card(upstream: Upstream, report: Report, verdicts: Sequence[Verdict], 
 
 def _summary(upstream: Upstream, report: Report) -> str:
     sources = ", ".join(source.name for source in upstream.sources)
-    model_type = upstream.checkpoint.parameters.get("architecture", {}).get("model_type", "language")
+    recipe = upstream.checkpoint.parameters.get("architecture")
+    kind = f"A {recipe['model_type'] if recipe else 'language'} model that continues text, trained"
+    made = f"The open model {report.adapted_from}, adapted" if report.adapted_from else kind
     return (
-        f"A {model_type} model that continues text, trained by Forge on: {sources}. "
+        f"{made} by Forge on: {sources}. "
         f"Classification: **{upstream.classification}**. Checkpoint `{report.checkpoint[:12]}`."
     )
 
@@ -73,7 +76,7 @@ def _metrics(report: Report) -> str:
     return _table(("metric", "this model", "base", "difference", "for comparison"), rows)
 
 
-def _limits(upstream: Upstream) -> str:
+def _limits(upstream: Upstream, report: Report) -> str:
     purposes = [
         f"{source.name}: its documents may be used for {upstream.labels(source)['purpose']}, and so may the model."
         for source in upstream.sources
@@ -86,7 +89,8 @@ def _limits(upstream: Upstream) -> str:
             "It can repeat passages of its training documents word for word.",
             "It writes what is likely, which need not be true: not for decisions about people, and for nothing that "
             "nobody checks.",
-            "It was measured on documents like those it learned from; elsewhere it is worse, by an unknown amount.",
+            forgetting(report)
+            or "It was measured on documents like those it learned from; elsewhere it is worse, by an unknown amount.",
         ]
     )
 

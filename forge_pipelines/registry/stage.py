@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from forge_pipelines.errors import DataError, GateRefusal
+from forge_pipelines.evaluation.reading import read_report
 from forge_pipelines.evaluation.report import Report
 from forge_pipelines.manifest import Manifest, StageRequest, Value, code_version
 from forge_pipelines.progress import OnProgress, Progress, silent
@@ -104,7 +103,7 @@ def register(
         DataError: the report, the checkpoint or something upstream is damaged or missing; or the version was deleted.
         PlatformError: MLflow cannot be reached.
     """
-    measured = _read_report(store, report)
+    measured = read_report(store.open(report))
     verdicts = judge(map(parse_gate, config.gates), measured)
     _refuse_unless_passed(name, verdicts)
     upstream = trace_upstream(store, report)
@@ -132,14 +131,6 @@ def register(
     if not publication.fresh:
         _name_again(publication.manifest, config.alias, store, tracking)
     return publication
-
-
-def _read_report(store: Store, report: Manifest) -> Report:
-    path = store.open(report) / "report.json"
-    try:
-        return Report.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise DataError(f"{path} is not a report that this version of Forge can read; evaluate again") from error
 
 
 def _refuse_unless_passed(name: str, verdicts: Sequence[Verdict]) -> None:

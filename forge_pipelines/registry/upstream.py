@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from forge_pipelines.errors import DataError
+from forge_pipelines.bases.stage import base_of
 from forge_pipelines.manifest import Classification, Manifest
 from forge_pipelines.store import Store
 
-_CORPUS = "corpus:"
+_CORPUS, _GENERAL = "corpus:", "general:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,8 @@ class Upstream:
 
     Attributes:
         heldout: the corpora whose held-out documents the report is about.
+        general: the corpora that the report measures forgetting on.
+        base: the open model that was adapted, or None where training began from nothing.
     """
 
     report: Manifest
@@ -25,6 +27,8 @@ class Upstream:
     corpora: tuple[Manifest, ...]
     sources: tuple[Manifest, ...]
     heldout: tuple[Manifest, ...]
+    general: tuple[Manifest, ...]
+    base: Manifest | None
 
     @property
     def classification(self) -> Classification:
@@ -40,6 +44,8 @@ class Upstream:
             **{f"corpus.{manifest.name}": manifest.fingerprint for manifest in self.corpora},
             **{f"source.{manifest.name}": manifest.fingerprint for manifest in self.sources},
             **{f"heldout.{manifest.name}": manifest.fingerprint for manifest in self.heldout},
+            **{f"general.{manifest.name}": manifest.fingerprint for manifest in self.general},
+            **({f"base.{self.base.name}": self.base.fingerprint} if self.base else {}),
         }
 
     def labels(self, source: Manifest) -> Mapping[str, Any]:
@@ -49,7 +55,9 @@ class Upstream:
 
     @property
     def _all(self) -> tuple[Manifest, ...]:
-        return (self.report, self.checkpoint, self.shards, *self.corpora, *self.sources, *self.heldout)
+        measured_on = (*self.heldout, *self.general)
+        bases = (self.base,) if self.base else ()
+        return (self.report, self.checkpoint, self.shards, *self.corpora, *self.sources, *measured_on, *bases)
 
 
 def trace_upstream(store: Store, report: Manifest) -> Upstream:
@@ -58,31 +66,29 @@ def trace_upstream(store: Store, report: Manifest) -> Upstream:
     Raises:
         DataError: something upstream is not in the store.
     """
-    checkpoint = _find(store, report.name, "trained_checkpoint", report.inputs["checkpoint"], report)
-    shards = _find(store, report.name, "tokenized_shards", checkpoint.inputs["shards"], checkpoint)
-    corpora = _corpora(store, shards)
+    checkpoint = store.published(report.name, "trained_checkpoint", report.inputs["checkpoint"])
+    shards = store.published(report.name, "tokenized_shards", checkpoint.inputs["shards"])
+    corpora = _corpora(store, shards, _CORPUS)
     sources = {
-        name: _find(store, name, "raw_documents", fingerprint, corpus)
+        name: store.published(name, "raw_documents", fingerprint)
         for corpus in corpora
         for name, fingerprint in corpus.inputs.items()
     }
-    return Upstream(report, checkpoint, shards, corpora, tuple(sources.values()), heldout=_corpora(store, report))
+    return Upstream(
+        report=report,
+        checkpoint=checkpoint,
+        shards=shards,
+        corpora=corpora,
+        sources=tuple(sources.values()),
+        heldout=_corpora(store, report, _CORPUS),
+        general=_corpora(store, report, _GENERAL),
+        base=base_of(checkpoint, store),
+    )
 
 
-def _corpora(store: Store, made: Manifest) -> tuple[Manifest, ...]:
+def _corpora(store: Store, made: Manifest, role: str) -> tuple[Manifest, ...]:
     return tuple(
-        _find(store, role.removeprefix(_CORPUS), "validated_corpus", fingerprint, made)
-        for role, fingerprint in made.inputs.items()
-        if role.startswith(_CORPUS)
+        store.published(named.removeprefix(role), "validated_corpus", fingerprint)
+        for named, fingerprint in made.inputs.items()
+        if named.startswith(role)
     )
-
-
-def _find(store: Store, name: str, kind: str, fingerprint: str, made: Manifest) -> Manifest:
-    for manifest in store.manifests(name, kind):
-        if manifest.fingerprint == fingerprint:
-            return manifest
-    message = (
-        f"{name}/{kind} {fingerprint[:12]}, which {made.name}/{made.kind} was made from, is not in {store.address}; "
-        f"restore it from backup or make {made.name}/{made.kind} anew"
-    )
-    raise DataError(message)

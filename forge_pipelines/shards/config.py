@@ -22,7 +22,9 @@ class ShardsConfig(Value):
     """How documents become fixed-length sequences of token ids."""
 
     corpora: tuple[CorpusShare, ...] = Field(min_length=1, description="The corpora, with their weights.")
-    tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig, description="The tokenizer to train.")
+    tokenizer: TokenizerConfig = Field(
+        default_factory=TokenizerConfig, description="The tokenizer to train; with a base, its own is used."
+    )
     sequence_length: int = Field(512, ge=16, description="Tokens a sequence.")
     optional_sources: tuple[Name, ...] = Field(
         (), description="Sources that may contribute no trainable token; any other that does so fails the build."

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from forge_pipelines.bases.stage import ROLE
 from forge_pipelines.corpus.reading import read_train
 from forge_pipelines.errors import DataError
 from forge_pipelines.manifest import Classification, Document, Manifest, StageRequest, code_version
@@ -21,10 +23,16 @@ from forge_pipelines.shards.config import ShardsConfig
 from forge_pipelines.shards.order import CorpusRange
 from forge_pipelines.shards.packing import Packer
 from forge_pipelines.shards.reading import CORPORA, DOCUMENTS, SEQUENCES, SPANS, TOKENIZER
-from forge_pipelines.shards.tokenizer import BOS, EOS, PAD, save_tokenizer, train_tokenizer
+from forge_pipelines.shards.tokenizer import (
+    DocumentTokens,
+    read_document_tokens,
+    save_tokenizer,
+    take_tokenizer,
+    train_tokenizer,
+)
 from forge_pipelines.store import Made, Publication, Store
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 _BATCH_DOCUMENTS = 256
 
 DOCUMENT_COLUMNS = pa.schema(
@@ -60,12 +68,14 @@ def shard(
     config: ShardsConfig,
     store: Store,
     on_progress: OnProgress = silent,
+    base: Manifest | None = None,
 ) -> Publication:
-    """Train the tokenizer on the corpora's training documents, and pack these into sequences of token ids.
+    """Pack the corpora's training documents into sequences of token ids.
 
     Args:
         name: the model's name.
         corpora: manifests of the corpora that ``config`` names, by name.
+        base: the open model whose tokenizer is used; without one, a tokenizer is trained on the documents.
 
     Raises:
         DataError: a source contributes no trainable token and is not listed as optional; or a corpus is damaged.
@@ -73,15 +83,21 @@ def shard(
     request = StageRequest(
         kind="tokenized_shards",
         name=name,
-        inputs={f"corpus:{share.corpus}": corpora[share.corpus].fingerprint for share in config.corpora},
-        parameters=config.model_dump(mode="json"),
+        inputs={
+            **{f"corpus:{share.corpus}": corpora[share.corpus].fingerprint for share in config.corpora},
+            **({f"{ROLE}{base.name}": base.fingerprint} if base else {}),
+        },
+        parameters=config.model_dump(mode="json", exclude={"tokenizer"} if base else set()),
         code_version=code_version(CODE_VERSION, "tokenizers"),
     )
 
     def make(folder: Path) -> Made:
         opened = {share.corpus: store.open(corpora[share.corpus]) for share in config.corpora}
-        tokenizer = _tokenizer(name, config, opened, on_progress)
-        save_tokenizer(tokenizer, folder / TOKENIZER, config.sequence_length)
+        if base:
+            tokenizer = take_tokenizer(store.open(base), folder / TOKENIZER)
+        else:
+            tokenizer = _learn_tokenizer(name, config, opened, on_progress)
+            save_tokenizer(tokenizer, folder / TOKENIZER, config.sequence_length)
         contents = _pack(name, config, corpora, opened, tokenizer, folder, on_progress)
         labels = contents.labels_by_source()
         _refuse_empty_sources(name, labels, corpora, config)
@@ -95,13 +111,15 @@ def shard(
                 "vocabulary": tokenizer.get_vocab_size(),
                 "sequence_length": config.sequence_length,
             },
-            classification=Classification.strictest(corpus.classification for corpus in corpora.values()),
+            classification=Classification.strictest(
+                made.classification for made in (*corpora.values(), *([base] if base else []))
+            ),
         )
 
     return store.obtain(request, make)
 
 
-def _tokenizer(name: str, config: ShardsConfig, opened: Mapping[str, Path], on_progress: OnProgress) -> Tokenizer:
+def _learn_tokenizer(name: str, config: ShardsConfig, opened: Mapping[str, Path], on_progress: OnProgress) -> Tokenizer:
     on_progress(Progress(f"{name}: learning a vocabulary of {config.tokenizer.vocabulary_size} tokens"))
     texts = (document.text for folder in opened.values() for document in read_train(folder))
     return train_tokenizer(texts, config.tokenizer)
@@ -118,13 +136,13 @@ def _pack(
 ) -> _Contents:
     contents = _Contents()
     total = sum(int(corpora[share.corpus].counts["train"]) for share in config.corpora)
-    pad_id = tokenizer.token_to_id(PAD)
-    assert pad_id is not None
-    with Packer(folder / SEQUENCES, config.sequence_length, pad_id) as packer:
+    marks = read_document_tokens(folder / TOKENIZER)
+    with Packer(folder / SEQUENCES, config.sequence_length, marks.pad) as packer:
         for share in config.corpora:
             first = packer.num_sequences
             for batch in _batches(read_train(opened[share.corpus])):
-                contents.documents += _pack_batch(batch, share.corpus, len(contents.documents), tokenizer, packer)
+                rows = _encode(batch, tokenizer, marks)
+                contents.documents += _pack_batch(rows, share.corpus, len(contents.documents), packer)
                 on_progress(Progress(f"{name}: packing", len(contents.documents), total, "documents"))
             packer.finish_sequence()
             if packer.num_sequences == first:
@@ -145,14 +163,20 @@ def _pack(
     return contents
 
 
-def _pack_batch(
-    batch: Sequence[Document], corpus: str, first_index: int, tokenizer: Tokenizer, packer: Packer
-) -> Iterator[dict[str, Any]]:
-    bos, eos = tokenizer.token_to_id(BOS), tokenizer.token_to_id(EOS)
+def _encode(
+    batch: Sequence[Document], tokenizer: Tokenizer, marks: DocumentTokens
+) -> Iterator[tuple[Document, NDArray[np.int32]]]:
+    """Yield each document with its token ids, shape (n,), the marks of beginning and end included."""
     tokenizer.encode_special_tokens = True  # a document that quotes «</s>» does not end there
     encodings = tokenizer.encode_batch_fast([document.text for document in batch], add_special_tokens=False)
-    for doc_index, (document, encoding) in enumerate(zip(batch, encodings, strict=True), first_index):
-        ids = np.array([bos, *encoding.ids, eos], dtype=np.int32)
+    for document, encoding in zip(batch, encodings, strict=True):
+        yield document, np.array([marks.begin, *encoding.ids, marks.end], dtype=np.int32)
+
+
+def _pack_batch(
+    rows: Iterator[tuple[Document, NDArray[np.int32]]], corpus: str, first_index: int, packer: Packer
+) -> Iterator[dict[str, Any]]:
+    for doc_index, (document, ids) in enumerate(rows, first_index):
         yield {
             "doc_index": doc_index,
             "doc_id": document.doc_id,

@@ -1,5 +1,6 @@
 """The stage `raw_documents`: every item of a source becomes a document or a rejection."""
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from forge_pipelines.errors import DataError
 from forge_pipelines.manifest import Document, Rejection, StageRequest, code_version
+from forge_pipelines.pictures import LENGTHS_PICTURE, draw_lengths
 from forge_pipelines.progress import OnProgress, Progress, silent
 from forge_pipelines.sources.config import SourceConfig
 from forge_pipelines.sources.folder import Folder
@@ -16,7 +18,7 @@ from forge_pipelines.sources.readers import registry
 from forge_pipelines.store import Made, Publication, Store
 from forge_pipelines.tables import documents_writer, rejections_writer
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 KIND = "raw_documents"
 DOCUMENTS = "documents.parquet"
 REJECTIONS = "rejections.parquet"
@@ -32,7 +34,7 @@ class _ItemsMovedError(Exception):
 @dataclass(slots=True)
 class _Tally:
     num_bytes: int = 0
-    num_characters: int = 0
+    lengths: "array[int]" = field(default_factory=lambda: array("q"))
     media_types: Counter[str] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
@@ -40,7 +42,7 @@ class _Tally:
 
     def add(self, row: Document | Rejection) -> None:
         if isinstance(row, Document):
-            self.num_characters += len(row.text)
+            self.lengths.append(len(row.text))
             self.media_types[row.media_type] += 1
             self.languages[row.language or "unknown"] += 1
         else:
@@ -54,7 +56,7 @@ class _Tally:
             "rejected": self.rules.total(),
             "rejected_by_rule": dict(self.rules),
             "bytes": self.num_bytes,
-            "characters": self.num_characters,
+            "characters": sum(self.lengths),
             "by_media_type": dict(self.media_types),
             "by_language": dict(self.languages),
             "skipped_hidden": listing.skipped_hidden,
@@ -116,6 +118,7 @@ class _Maker:
             raise _ItemsMovedError(moved)
         if not tally.media_types:
             raise DataError(self._all_rejected(tally))
+        (folder / LENGTHS_PICTURE).write_bytes(draw_lengths(tally.lengths))
         return Made(tally.counts(self.listing), self.config.labels.classification)
 
     def _row(self, item: Item, tally: _Tally, moved: dict[str, Refusal]) -> Document | Rejection:

@@ -5,17 +5,18 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from forge_pipelines.bases.architecture import find_fault
 from forge_pipelines.gpu.request import GpuRequest
 from forge_pipelines.manifest import Value
-from forge_pipelines.training.architecture import find_fault
 
 
 class TrainingConfig(Value):
     """The recipe: which network, how long, how fast, on what."""
 
-    architecture: Mapping[str, Any] = Field(
-        description="Configuration of the network, as transformers writes it: `model_type` and its sizes. The "
-        "vocabulary and the special tokens come from the tokenizer."
+    architecture: Mapping[str, Any] | None = Field(
+        None,
+        description="Configuration of a network to train from scratch, as transformers writes it: `model_type` and its "
+        "sizes. The vocabulary and the special tokens come from the tokenizer. Default: the model's base goes on.",
     )
     steps: int = Field(gt=0, description="Optimizer steps.")
     batch_sequences: int = Field(8, gt=0, description="Sequences a step, over all ranks (the global batch).")
@@ -35,8 +36,8 @@ class TrainingConfig(Value):
 
     @field_validator("architecture")
     @classmethod
-    def _allowed(cls, architecture: Mapping[str, Any]) -> Mapping[str, Any]:
-        fault = find_fault(architecture)
+    def _allowed(cls, architecture: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        fault = find_fault(architecture) if architecture is not None else None
         if fault:
             raise ValueError(fault)
         return architecture

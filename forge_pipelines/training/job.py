@@ -25,6 +25,7 @@ class TrainingJob(Value):
     Attributes:
         name: the model's name, for messages.
         shards: a verified shards folder.
+        base: a verified base's folder, whose weights training begins with; None where the recipe describes a network.
         checkpoints: folder of the checkpoints, made or to be made.
         output: an existing folder for the finished model.
         rendezvous: an empty folder by whose files the ranks find each other.
@@ -33,6 +34,7 @@ class TrainingJob(Value):
 
     name: Name
     shards: Path
+    base: Path | None
     checkpoints: Path
     output: Path
     rendezvous: Path

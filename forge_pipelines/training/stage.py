@@ -1,4 +1,4 @@
-"""The stage `trained_checkpoint`: shards and a recipe in, a network that ``from_pretrained`` loads out."""
+"""The stage `trained_checkpoint`: shards, a recipe, perhaps a base in; a network that ``from_pretrained`` loads out."""
 
 import fcntl
 import json
@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from forge_pipelines.bases.stage import ROLE, base_of
 from forge_pipelines.errors import ConfigError, PlatformError
 from forge_pipelines.manifest import Manifest, StageRequest, code_version
 from forge_pipelines.progress import OnProgress, Progress, silent
@@ -36,10 +37,17 @@ def training_request(name: str, shards: Manifest, config: TrainingConfig) -> Sta
     return StageRequest(
         kind="trained_checkpoint",
         name=name,
-        inputs={"shards": shards.fingerprint},
+        inputs={"shards": shards.fingerprint, **_base_input(shards, config)},
         parameters=config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_WEIGHTS),
         code_version=code_version(CODE_VERSION, *_LIBRARIES),
     )
+
+
+def _base_input(shards: Manifest, config: TrainingConfig) -> Mapping[str, str]:
+    """Return the base among the inputs of the shards, which have its tokenizer, when training goes on from it."""
+    if config.architecture is not None:
+        return {}
+    return {role: fingerprint for role, fingerprint in shards.inputs.items() if role.startswith(ROLE)}
 
 
 def train(
@@ -52,7 +60,8 @@ def train(
 ) -> Publication:
     """Train a network, going on from the last complete checkpoint of an earlier, unfinished call.
 
-    Two callers at once do not train the same: the second waits for the first.
+    A recipe that describes no network goes on from the weights of the base that the shards were tokenized for. Two
+    callers at once do not train the same: the second waits for the first.
 
     Args:
         name: the model's name.
@@ -63,7 +72,8 @@ def train(
         on_progress: told of every step, with its loss, gradient norm, learning rate and tokens per second.
 
     Raises:
-        ConfigError: no network can be built from the recipe; or unfinished work belongs to another number of ranks.
+        ConfigError: there is neither an architecture nor a base, or no network comes of it; or unfinished work belongs
+            to another number of ranks.
         DataError: the shards are damaged, or the loss is no longer a number.
         PlatformError: GPUs are missing, the disk is full, or a training process failed.
     """
@@ -110,6 +120,7 @@ class _Training:
         job = TrainingJob(
             name=self.name,
             shards=shards,
+            base=self._base_folder(),
             checkpoints=self._checkpoints,
             output=folder,
             rendezvous=self.workspace / "rendezvous",
@@ -125,11 +136,20 @@ class _Training:
         self._write_record(folder, finished)
         (folder / LOSS_PICTURE).write_bytes(draw_loss(json.loads((folder / HISTORY).read_text()), "png"))
         measured = self._measured(finished, device) | {"resumed_from_step": step, "restarts": restarts}
+        # The shards have their tokenizer of the base, and so its label too.
         return Made(self._counts(finished), self.shards.classification, measured)
 
     @property
     def _checkpoints(self) -> Path:
         return self.workspace / "checkpoints"
+
+    def _base_folder(self) -> Path | None:
+        if self.config.architecture is not None:
+            return None
+        base = base_of(self.shards, self.store)
+        if base is None:
+            raise ConfigError(f"{self.name} has neither training.architecture nor a base; name one of them")
+        return self.store.open(base)
 
     def _say(self, message: str) -> None:
         self.on_progress(Progress(f"{self.name}: training", total=self.config.steps, unit="steps", message=message))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from forge_assets.components.corpus import CorpusScaffolder
 from forge_assets.components.model import ModelConfig, ModelScaffolder
@@ -87,6 +88,23 @@ def test_dg_scaffolds_a_model_and_names_file_line_and_field_of_what_is_wrong(pro
         assert field in checked.stdout
 
 
+BASED = {"name": "mine", "base": "llama", "shards": {"corpora": [{"corpus": "letters"}]}, "training": {"steps": 1}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"base": None}, "needs a `base` to adapt, or a `training.architecture`"),
+        ({"training": {"steps": 1, "architecture": {"model_type": "llama"}}}, "remove `training.architecture`"),
+        ({"shards": {**BASED["shards"], "tokenizer": {"vocabulary_size": 400}}}, "remove `shards.tokenizer`"),
+    ],
+)
+def test_a_model_is_adapted_or_trained_from_scratch_and_says_which(changes: dict[str, object], sentence: str) -> None:
+    assert ModelConfig.model_validate(BASED).base == "llama"
+    with pytest.raises(ValidationError, match=sentence):
+        ModelConfig.model_validate({**BASED, **changes})
+
+
 def test_the_definitions_load_fast_and_without_the_heavy_packages() -> None:
     script = (
         "import sys, time, json; import dagster; started = time.monotonic(); import forge_assets.definitions;"
@@ -101,8 +119,8 @@ def test_the_definitions_load_fast_and_without_the_heavy_packages() -> None:
 
 def test_the_six_assets_stand_under_their_fixed_names() -> None:
     keys = {key.to_user_string() for key in defs.resolve_asset_graph().executable_asset_keys}
-    assert keys >= {"python_packages/raw_documents", "python_docs/validated_corpus"}
-    assert keys >= {f"tiny/{stage}" for stage in STAGES[2:]}
+    assert keys >= {"bank_knowledge/raw_documents", "bank/validated_corpus"}
+    assert keys >= {f"{model}/{stage}" for model in ("bank_assistant", "tiny") for stage in STAGES[2:]}
 
 
 def test_training_and_evaluation_carry_the_gpu_tag() -> None:

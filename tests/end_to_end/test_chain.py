@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import dagster as dg
@@ -123,7 +124,7 @@ def test_a_worse_model_is_refused_at_registration_whoever_launches_it(found: Cal
     assert result.returncode == 1
     assert "clerk/registered_model: gate refusal: clerk is not registered" in result.stderr
     assert "2.5" in result.stderr
-    up = company.start("up", "--port", str(free_port()), "--mlflow-port", str(free_port()))
+    up = company.start("up", *free_ports())
     try:
         address = _wait_for_up(company, up)
         submitted = company.forge("run", "clerk")
@@ -143,10 +144,15 @@ def shuffle_characters(folder: Path) -> None:
         path.write_text("".join(draw.sample(text := path.read_text(), len(text))))
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+def free_ports() -> list[str]:
+    """Return options that give each service of `forge up` a port that nobody has."""
+    options: list[str] = []
+    with ExitStack() as stack:
+        for option in ("--port", "--mlflow-port", "--pages-port"):
+            taken = stack.enter_context(socket.socket())
+            taken.bind(("127.0.0.1", 0))
+            options += [option, str(taken.getsockname()[1])]
+    return options
 
 
 def _wait_for_up(company: Company, up: "subprocess.Popen[str]") -> str:

@@ -39,11 +39,11 @@ defs = dg.Definitions(assets=[quick, slow])
 """
 
 
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
+def free_ports() -> tuple[int, int, int]:
+    with socket.socket() as first, socket.socket() as second, socket.socket() as third:
+        for each in (first, second, third):
+            each.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1], third.getsockname()[1]
 
 
 class Site:
@@ -51,16 +51,21 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
-        self.port, self.mlflow_port = free_ports()
+        self.port, self.mlflow_port, self.pages_port = free_ports()
         (folder / "acme_up.py").write_text(DEFINITIONS)
         chosen = {"FORGE_HOME": str(self.home), "FORGE_DEFINITIONS": "acme_up", "PYTHONPATH": str(folder)}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORGE_")}
         self.environment = {**inherited, **chosen}
 
+    @property
+    def _ports(self) -> list[str]:
+        ports = {"--port": self.port, "--mlflow-port": self.mlflow_port, "--pages-port": self.pages_port}
+        return [word for option, port in ports.items() for word in (option, str(port))]
+
     def up(self, *, ready: bool = True) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "forge_assets.cli", "up"]
         process = subprocess.Popen(
-            [*command, "--port", str(self.port), "--mlflow-port", str(self.mlflow_port)],
+            [*command, *self._ports],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

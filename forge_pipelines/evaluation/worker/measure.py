@@ -1,6 +1,5 @@
-"""The measurement itself: bits of each text under the checkpoint and under its base."""
+"""The measurement itself: what the checkpoint and its base give for the same texts and questions."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,9 +9,17 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from forge_pipelines.errors import DataError
-from forge_pipelines.evaluation.scoring import Scores, ScoringJob
-from forge_pipelines.evaluation.worker.networks import build_untrained, context_tokens, load_checkpoint, load_tokenizer
+from forge_pipelines.evaluation.scoring import Findings, Items, Scores, ScoringJob
+from forge_pipelines.evaluation.worker.answers import answer, write_prompts
+from forge_pipelines.evaluation.worker.networks import (
+    build_untrained,
+    choose_precision,
+    context_tokens,
+    load_network,
+    load_tokenizer,
+)
 from forge_pipelines.evaluation.worker.windows import Window, batches, windows
+from forge_pipelines.shards.tokenizer import read_document_tokens
 
 _NOT_SCORED = -100
 _LOGITS_A_BATCH = 1 << 24
@@ -22,30 +29,41 @@ Tell = Callable[[Mapping[str, Any]], None]
 
 
 def measure(job: ScoringJob, tell: Tell) -> Scores:
-    """Score the job's texts with both networks, one in memory at a time.
+    """Show the job's items to both networks, one in memory at a time.
 
     Raises:
-        DataError: the checkpoint or its tokenizer cannot be scored.
+        DataError: the checkpoint, its base or its tokenizer cannot be scored, or a question is too long for them.
     """
+    items = Items.model_validate_json(job.items.read_bytes())
     tokenizer = load_tokenizer(job.checkpoint)
-    documents = tokenize(tokenizer, json.loads(job.texts.read_text()))
+    special = read_document_tokens(job.checkpoint)
+    documents = tokenize(tokenizer, special.begin, items.texts)
+    prompts = write_prompts(tokenizer, special.begin, items.questions)
+    context = context_tokens(job.checkpoint, tokenizer, job.max_context_tokens)
+    precision = choose_precision([job.checkpoint, job.base], job.device) if job.base else "float32"
 
-    checkpoint = load_checkpoint(job.checkpoint, job.device)
-    context = context_tokens(tokenizer, checkpoint)
-    bits = score(checkpoint, documents, context, _teller(tell, f"{job.model}: scoring, trained"))
-    del checkpoint
-    untrained = build_untrained(job.checkpoint, job.untrained_seed, job.device)
-    bits_base = score(untrained, documents, context, _teller(tell, f"{job.model}: scoring, untrained"))
+    def examine(network: PreTrainedModel, which: str) -> Findings:
+        bits = score(network, documents, context, _teller(tell, f"{job.model}: scoring, {which}", "windows"))
+        on_tokens = _teller(tell, f"{job.model}: answering, {which}", "tokens")
+        answers = answer(network, tokenizer, special, prompts, job.answer_tokens, on_tokens)
+        return Findings(bits=tuple(bits), answers=tuple(answers))
+
+    adapted = "adapted" if job.base else "trained"
+    findings = examine(load_network(job.checkpoint, job.device, precision), adapted)
+    if job.base:
+        base = examine(load_network(job.base, job.device, precision), "base")
+    else:
+        base = examine(build_untrained(job.checkpoint, job.untrained_seed, job.device), "untrained")
     tokens = tuple(len(ids) - 1 for ids in documents)
-    return Scores(context_tokens=context, tokens=tokens, bits=tuple(bits), bits_base=tuple(bits_base))
+    return Scores(context_tokens=context, precision=precision, tokens=tokens, checkpoint=findings, base=base)
 
 
-def _teller(tell: Tell, stage: str) -> Callable[[int, int], None]:
-    return lambda done, total: tell({"stage": stage, "done": done, "total": total, "unit": "windows"})
+def _teller(tell: Tell, stage: str, unit: str) -> Callable[[int, int], None]:
+    return lambda done, total: tell({"stage": stage, "done": done, "total": total, "unit": unit})
 
 
-def tokenize(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Return each text's token ids, with the token that begins a document before them.
+def tokenize(tokenizer: Any, begin: int, texts: Sequence[str]) -> list[list[int]]:
+    """Return each text's token ids, with ``begin``, the token that begins a document, before them.
 
     Raises:
         DataError: the tokens do not give the text back, so the bits of the tokens are not those of the text.
@@ -57,7 +75,7 @@ def tokenize(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
         if tokenizer.decode(ids, clean_up_tokenization_spaces=False) != text:
             message = "loses characters, and bits per character would be too low; it needs to be lossless (byte-level)"
             raise DataError(f"the tokenizer of {tokenizer.name_or_path} {message}")
-        documents.append([tokenizer.bos_token_id, *ids])
+        documents.append([begin, *ids])
     return documents
 
 
@@ -95,6 +113,14 @@ def _score_batch(network: PreTrainedModel, documents: Sequence[Sequence[int]], b
         skipped = window.scored_from - window.start
         targets_BT[row, skipped : window.length] = ids[1 + skipped :]
     logits_BTV = network(input_ids=ids_BT.to(network.device), use_cache=False).logits  # noqa: N806
-    targets_N = targets_BT.flatten().to(network.device)  # noqa: N806
-    nats_N = cross_entropy(logits_BTV.flatten(0, 1), targets_N, ignore_index=_NOT_SCORED, reduction="none")  # noqa: N806
-    return nats_N.view(shape).double().sum(dim=1).tolist()
+    return _nats(logits_BTV, targets_BT.to(network.device)).sum(dim=1).tolist()
+
+
+def _nats(logits_BTV: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:  # noqa: N803 - the shapes
+    # In float32 whatever the weights are, and not all of a long window at once.
+    rows = max(1, _LOGITS_A_BATCH // 4 // logits_BTV.shape[-1])
+    parts = zip(logits_BTV.flatten(0, 1).split(rows), targets_BT.flatten().split(rows), strict=True)
+    nats = [
+        cross_entropy(logits.float(), targets, ignore_index=_NOT_SCORED, reduction="none") for logits, targets in parts
+    ]
+    return torch.cat(nats).view(targets_BT.shape).double()

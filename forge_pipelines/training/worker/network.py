@@ -1,4 +1,4 @@
-"""The network that a recipe describes, with its first weights: a function of architecture, tokenizer and seed."""
+"""The network before its first step: of a recipe's architecture and seed, or an open model's."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +8,8 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
+from forge_pipelines.bases.architecture import check_architecture
 from forge_pipelines.errors import ConfigError
-from forge_pipelines.training.architecture import check_architecture
 
 
 def build_network(architecture: Mapping[str, Any], tokenizer_folder: Path, seed: int) -> PreTrainedModel:
@@ -42,6 +42,18 @@ def build_network(architecture: Mapping[str, Any], tokenizer_folder: Path, seed:
     except (StrictDataclassError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ConfigError(f"training.architecture gives no network: {reason}") from error
+
+
+def load_base(folder: Path) -> PreTrainedModel:
+    """Load a base, which was checked when it was brought in, in fp32 on the CPU; see `build_network` for attention."""
+    return AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+    )
 
 
 def _check_heads(config: PreTrainedConfig) -> None:

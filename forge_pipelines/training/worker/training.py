@@ -14,10 +14,10 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 from transformers.trainer_callback import PrinterCallback
 
 from forge_pipelines.errors import ConfigError, DataError
-from forge_pipelines.shards.reading import open_shards
+from forge_pipelines.shards.reading import Shards, open_shards
 from forge_pipelines.training.checkpoints import checkpoint_folder, rotate, seal
 from forge_pipelines.training.job import HISTORY, Event, Finished, StepDone, TrainingJob
-from forge_pipelines.training.worker.network import build_network
+from forge_pipelines.training.worker.network import build_network, load_base
 from forge_pipelines.training.worker.samples import SamplesInOrder, already_stacked
 from forge_pipelines.training.worker.zero import adjust_deepspeed, deepspeed_config
 
@@ -104,12 +104,12 @@ def train_rank(job: TrainingJob, rank: int, report: Report) -> None:
     adjust_deepspeed()
     _join(job, rank)
     recipe, shards = job.recipe, open_shards(job.shards)
-    network = build_network(recipe.architecture, shards.tokenizer_folder, recipe.seed)
+    network = _first_network(job, shards)
     num_parameters = network.num_parameters()
     longest = network.config.max_position_embeddings
     if shards.sequence_length > longest:
-        message = f"sequences of {shards.sequence_length} tokens are longer than max_position_embeddings ({longest})"
-        raise ConfigError(f"training.architecture: {message}")
+        message = f"sequences of {shards.sequence_length} tokens are longer than the network sees at once"
+        raise ConfigError(f"{message} (max_position_embeddings is {longest}); lower shards.sequence_length")
     watch = Watch(job, recipe.batch_sequences * shards.sequence_length, report)
     trainer = RankTrainer(
         model=network,
@@ -135,6 +135,13 @@ def train_rank(job: TrainingJob, rank: int, report: Report) -> None:
         )
     distributed.barrier()
     distributed.destroy_process_group()
+
+
+def _first_network(job: TrainingJob, shards: Shards) -> PreTrainedModel:
+    if job.base is not None:
+        return load_base(job.base)
+    assert job.recipe.architecture is not None
+    return build_network(job.recipe.architecture, shards.tokenizer_folder, job.recipe.seed)
 
 
 def _join(job: TrainingJob, rank: int) -> None:

@@ -1,12 +1,13 @@
 """A tiny model with a tokenizer of its own, and a corpus that it was not trained on; all real, all in seconds."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from evaluation_samples import CONTEXT, SEED, Texts
+from evaluation_samples import CONTEXT, SEED, Adapted, Texts
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from forge_pipelines.shards.config import TokenizerConfig
@@ -53,14 +54,31 @@ def checkpoint_folder(texts: Texts, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
+@pytest.fixture(scope="session")
+def adapted_folders(texts: Texts, checkpoint_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Adapted:
+    """An open model that can chat, and a checkpoint adapted from it, both in bf16."""
+    base, checkpoint = (tmp_path_factory.mktemp("adapted") / name for name in ("base", "checkpoint"))
+    shutil.copytree(checkpoint_folder, base)
+    (base / "chat_template.jinja").write_text("{% for m in messages %}<s>{{ m.content }}</s>{% endfor %}")
+    network = LlamaForCausalLM.from_pretrained(base)
+    network.to(torch.bfloat16).save_pretrained(base)
+    shutil.copytree(base, checkpoint)
+    network.float()
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
+    history = _train(network, tokenizer, [f"{text} A leaking seal is gold." for text in texts.train], steps=20)
+    network.to(torch.bfloat16).save_pretrained(checkpoint)
+    (checkpoint / "history.json").write_text(json.dumps(history))
+    return Adapted(base, checkpoint)
+
+
 def _train(
-    network: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]
+    network: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], steps: int = 60
 ) -> list[dict[str, float]]:
     stream = [token for text in texts for token in tokenizer(text)["input_ids"]]
     rows = torch.tensor(stream[: len(stream) // CONTEXT * CONTEXT]).view(-1, CONTEXT)
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
     history = []
-    for step in range(1, 61):
+    for step in range(1, steps + 1):
         batch = rows[torch.arange(8 * step, 8 * step + 8) % len(rows)]
         loss = network(input_ids=batch, labels=batch, use_cache=False).loss
         loss.backward()

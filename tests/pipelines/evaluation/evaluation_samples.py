@@ -1,6 +1,7 @@
 """What the evaluation's tests publish: corpora and checkpoints."""
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,19 @@ class Texts:
 
     train: tuple[str, ...]
     heldout: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """Folder of an open model, and of a checkpoint adapted from it."""
+
+    base: Path
+    checkpoint: Path
+
+
+def copy_of(source: Path) -> Callable[[Path], None]:
+    """Return what writes the files of ``source`` into a folder."""
+    return lambda folder: shutil.copytree(source, folder, dirs_exist_ok=True) and None
 
 
 def document(text: str, source: str = "manuals") -> Document:
@@ -55,13 +69,25 @@ def publish_corpus(store: Store, heldout: Sequence[str], train: Sequence[str] = 
     return store.obtain(request, make).manifest
 
 
-def publish_checkpoint(store: Store, write: Callable[[Path], None]) -> Manifest:
-    """Publish what ``write`` puts into a folder as a checkpoint."""
+def publish_checkpoint(
+    store: Store, write: Callable[[Path], None], base: Manifest | None = None, corpora: Sequence[str] = ("manuals",)
+) -> Manifest:
+    """Publish what ``write`` puts into a folder as a checkpoint trained on ``corpora``, perhaps adapted from a base."""
+    inputs = {f"corpus:{corpus}": corpus for corpus in corpora}
+    shards = _publish(store, "tiny", "tokenized_shards", inputs, lambda folder: None)
+    adapted = {f"base:{base.name}": base.fingerprint} if base else {}
+    return _publish(store, "tiny", "trained_checkpoint", {"shards": shards.fingerprint, **adapted}, write)
 
+
+def publish_base(store: Store, write: Callable[[Path], None]) -> Manifest:
+    """Publish what ``write`` puts into a folder as an open model, ``small_base``."""
+    return _publish(store, "small_base", "base_model", {}, write)
+
+
+def _publish(store: Store, name: str, kind: str, inputs: Mapping[str, str], write: Callable[[Path], None]) -> Manifest:
     def make(folder: Path) -> Made:
         write(folder)
         return Made({}, Classification.INTERNAL)
 
-    parameters = {"seed": SEED}
-    request = StageRequest(kind="trained_checkpoint", name="tiny", inputs={}, parameters=parameters, code_version="1")
+    request = StageRequest(kind=kind, name=name, inputs=inputs, parameters={"seed": SEED}, code_version="1")
     return store.obtain(request, make).manifest

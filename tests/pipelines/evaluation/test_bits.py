@@ -15,21 +15,26 @@ from forge_pipelines.evaluation.worker import measure
 from forge_pipelines.evaluation.worker.networks import (
     build_untrained,
     context_tokens,
-    load_checkpoint,
+    load_network,
     load_tokenizer,
 )
 from forge_pipelines.evaluation.worker.windows import batches, windows
+from forge_pipelines.shards.tokenizer import read_document_tokens
 from forge_pipelines.training.worker.network import build_network
 
 
 @pytest.fixture(scope="module")
 def network(checkpoint_folder: Path) -> PreTrainedModel:
-    return load_checkpoint(checkpoint_folder, "cpu")
+    return load_network(checkpoint_folder, "cpu", "float32")
 
 
 @pytest.fixture(scope="module")
 def documents(checkpoint_folder: Path, texts: Texts) -> list[list[int]]:
-    return measure.tokenize(load_tokenizer(checkpoint_folder), texts.heldout)
+    return measure.tokenize(load_tokenizer(checkpoint_folder), _begin(checkpoint_folder), texts.heldout)
+
+
+def _begin(folder: Path) -> int:
+    return read_document_tokens(folder).begin
 
 
 def _score(network: PreTrainedModel, documents: list[list[int]]) -> list[float]:
@@ -86,7 +91,9 @@ def test_the_context_is_what_the_model_was_trained_on_not_what_it_could_take(
     network: PreTrainedModel, checkpoint_folder: Path
 ) -> None:
     assert network.config.max_position_embeddings > CONTEXT
-    assert context_tokens(load_tokenizer(checkpoint_folder), network) == CONTEXT
+    tokenizer = load_tokenizer(checkpoint_folder)
+    assert context_tokens(checkpoint_folder, tokenizer, 1024) == CONTEXT
+    assert context_tokens(checkpoint_folder, tokenizer, CONTEXT // 2) == CONTEXT // 2
 
 
 def test_the_untrained_base_is_a_function_of_configuration_and_seed(checkpoint_folder: Path) -> None:
@@ -119,7 +126,7 @@ def test_an_untrained_network_needs_about_as_many_bits_as_a_blind_guess(
 
 def test_a_special_token_quoted_in_a_document_is_only_text(checkpoint_folder: Path) -> None:
     tokenizer = load_tokenizer(checkpoint_folder)
-    [ids] = measure.tokenize(tokenizer, ["end </s> of <s>"])
+    [ids] = measure.tokenize(tokenizer, _begin(checkpoint_folder), ["end </s> of <s>"])
     assert ids[0] == tokenizer.bos_token_id
     assert not set(ids[1:]) & set(tokenizer.all_special_ids)
 
@@ -130,7 +137,7 @@ def test_a_tokenizer_that_loses_characters_is_refused(checkpoint_folder: Path) -
     tokenizer: Any = load_tokenizer(checkpoint_folder)
     tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
     with pytest.raises(DataError, match="loses characters"):
-        measure.tokenize(tokenizer, ["A Text"])
+        measure.tokenize(tokenizer, 1, ["A Text"])
 
 
 @pytest.mark.parametrize("harm", ["missing", "reshaped"])
@@ -145,4 +152,4 @@ def test_a_checkpoint_that_lacks_a_weight_is_refused_and_not_filled_at_random(
         weights["model.layers.1.mlp.up_proj.weight"] = gone[:-1].contiguous()
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(DataError, match=r"lacks weights.*model\.layers\.1\.mlp\.up_proj\.weight"):
-        load_checkpoint(tmp_path, "cpu")
+        load_network(tmp_path, "cpu", "float32")

@@ -9,7 +9,7 @@ from evaluation_samples import publish_corpus
 from forge_pipelines.errors import DataError
 from forge_pipelines.evaluation.compression import xz_bits_per_character
 from forge_pipelines.evaluation.config import EvaluationConfig
-from forge_pipelines.evaluation.heldout import choose_texts
+from forge_pipelines.evaluation.heldout import choose_general_texts, choose_texts
 from forge_pipelines.manifest import sha256_text
 from forge_pipelines.store import Store
 
@@ -40,6 +40,21 @@ def test_too_few_held_out_documents_are_refused_by_name(store: Store) -> None:
     folder = _corpus(store, "handbook", ["alone"], [])
     with pytest.raises(DataError, match=r"1 documents are held out of handbook.*at least two"):
         choose_texts({"handbook": folder}, EvaluationConfig())
+
+
+def test_general_text_leaves_out_whatever_stands_in_the_models_own_corpora(store: Store) -> None:
+    own = {"a": _corpus(store, "a", ["held out by a"], ["trained on by a"])}
+    general = {"g": _corpus(store, "g", ["held out by a", "trained on by a", "one", "two", "three"], ["other"])}
+    chosen = choose_general_texts(general, own, EvaluationConfig(max_documents=2, max_characters=2))
+    assert len(chosen) == 2
+    assert all(each.general and each.text in {"on", "tw", "th"} for each in chosen)
+    assert choose_general_texts({}, own, EvaluationConfig()) == []
+
+
+def test_too_few_general_documents_are_refused_by_the_name_of_their_corpus(store: Store) -> None:
+    own = {"a": _corpus(store, "a", ["x", "y"], [])}
+    with pytest.raises(DataError, match=r"1 documents are held out of prose \(evaluation\.general\)"):
+        choose_general_texts({"prose": _corpus(store, "prose", ["x", "alone"], [])}, own, EvaluationConfig())
 
 
 def test_xz_counts_the_bits_of_one_stream_against_characters_and_not_bytes() -> None:

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from forge_pipelines.errors import ConfigError
-from forge_pipelines.evaluation.report import METRICS, Metric, Report
+from forge_pipelines.evaluation.config import EvaluationConfig
+from forge_pipelines.evaluation.report import GENERAL_BITS_PER_CHARACTER, METRICS, Metric, Report, metrics_of
 from forge_pipelines.registry.config import RegistrationConfig
 from forge_pipelines.registry.gates import Verdict, check_gates, judge, parse_gate
 
@@ -48,6 +49,10 @@ def verdict(gate: str, **changes: Any) -> Verdict:
         (f"{NAME} > 2.5e0", False),
         (f"{NAME} < xz", True),
         (f"{NAME} >= xz", False),
+        (f"{NAME} < base - 4", True),
+        (f"{NAME} < base-4.1", False),
+        (f"{NAME} < base + 0.05", True),
+        (f"{NAME} > base -4.3", True),
     ],
 )
 def test_each_form_of_gate_is_read_and_judged(gate: str, passes: bool) -> None:
@@ -56,7 +61,8 @@ def test_each_form_of_gate_is_read_and_judged(gate: str, passes: bool) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", NAME, f"{NAME} = 3", f"{NAME} < ", f"{NAME} < bsae", f"{NAME} < nan", f"{NAME} < inf", "< 3", f"{NAME} < 3 4"],
+    ["", NAME, f"{NAME} = 3", f"{NAME} < ", f"{NAME} < bsae", f"{NAME} < nan", f"{NAME} < inf", "< 3", f"{NAME} < 3 4"]
+    + [f"{NAME} < {bound}" for bound in ("base + ", "base + x", "base + 1.2.3", "xz + 1", "1 + 1")],
 )
 def test_a_gate_that_cannot_be_read_is_refused_with_the_form_it_should_have(text: str) -> None:
     with pytest.raises(ConfigError, match=r"cannot be read; write <metric> <op> <number, base or xz>"):
@@ -64,8 +70,24 @@ def test_a_gate_that_cannot_be_read_is_refused_with_the_form_it_should_have(text
 
 
 def test_a_gate_on_a_metric_that_no_suite_gives_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ConfigError, match=f"«heldout/accuracy > 0.5» names a metric.*there are: {NAME}"):
+    with pytest.raises(ConfigError, match=f"«heldout/accuracy > 0.5» names a metric.*there are: .*{NAME}"):
         check_gates(["heldout/accuracy > 0.5"], METRICS)
+
+
+def test_a_gate_on_general_text_needs_a_corpus_of_general_text() -> None:
+    gate = f"{GENERAL_BITS_PER_CHARACTER} < base + 0.05"
+    with pytest.raises(ConfigError, match=r"gives only when evaluation\.general is set"):
+        check_gates([gate], metrics_of(EvaluationConfig()))
+    check_gates([gate], metrics_of(EvaluationConfig(general=("prose",))))
+
+
+def test_a_margin_says_how_far_from_the_base_the_whole_interval_may_reach() -> None:
+    forgetful = {"difference": 0.03, "difference_interval": (0.01, 0.06)}
+    judged = verdict(f"{NAME} < base + 0.05", **forgetful)
+    assert not judged.passed
+    assert judged.gate == f"{NAME} < base + 0.05"
+    assert judged.sentence.endswith("[+0.01, +0.06], where the whole interval must be < 0.05: failed")
+    assert verdict(f"{NAME} < base + 0.07", **forgetful).passed
 
 
 def test_the_yaml_is_refused_at_the_very_gate_that_is_wrong() -> None:

@@ -8,10 +8,10 @@ import torch
 from pydantic import ValidationError
 from transformers import PreTrainedModel
 
+from forge_pipelines.bases.architecture import FAMILIES
 from forge_pipelines.errors import ConfigError
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.store import Store
-from forge_pipelines.training.architecture import FAMILIES
 from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.worker.network import build_network
 

@@ -1,6 +1,7 @@
-"""Which networks a recipe may describe: families whose attention stays within a packed document, by keys known here.
+"""Which networks are allowed: families whose attention stays within a packed document, by keys known here.
 
-An allow-list, because a transformers configuration can name code to be run (`auto_map`, kernels, other attention).
+An allow-list, because a transformers configuration can name code to be run (`auto_map`, kernels, other attention). A
+recipe describes a network by these keys; the ``config.json`` of an open model is reduced to them.
 """
 
 from collections.abc import Mapping
@@ -59,6 +60,24 @@ _ROPE = frozenset(
     }
 )
 _FROM_TOKENIZER = frozenset({"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id"})
+_WITHOUT_EFFECT = frozenset(
+    {
+        "_name_or_path",
+        "_model_name_or_path",
+        "architectures",
+        "dtype",
+        "is_llama_config",
+        "pretraining_tp",
+        "rope_interleaved",
+        "torch_dtype",
+        "transformers_version",
+        "transformers.js_config",
+        "unk_token_id",
+        "use_cache",
+    }
+)
+_ROPE_IN_FILES = frozenset({"rope_theta", "rope_scaling", "partial_rotary_factor", "rotary_pct", "rotary_emb_base"})
+"""How older files say what ``rope_parameters`` says; transformers reads both."""
 
 FAMILIES = tuple(_FAMILIES)
 """The values that ``model_type`` may have."""
@@ -88,6 +107,33 @@ def find_fault(architecture: Mapping[str, Any]) -> str | None:
     if unknown:
         return f"architecture.{unknown[0]} is not allowed for {family}; allowed are {', '.join(sorted(allowed))}"
     return _find_odd_value(architecture)
+
+
+def reduce_configuration(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what builds the network out of a file's configuration: the allowed keys and the special tokens.
+
+    Raises:
+        ValueError: the configuration asks for anything else, such as code of its own; the message names the key.
+    """
+    tokens = {key: configuration[key] for key in _FROM_TOKENIZER & set(configuration)}
+    older = {key: configuration[key] for key in _ROPE_IN_FILES & set(configuration)}
+    described = {
+        key: value
+        for key, value in configuration.items()
+        if key not in _WITHOUT_EFFECT | _ROPE_IN_FILES | set(tokens) and value is not None
+    }
+    fault = find_fault(described) or _find_odd_rope(older)
+    if fault:
+        raise ValueError(fault.replace("architecture.", "", 1))
+    return {**described, **older, **tokens}
+
+
+def _find_odd_rope(older: Mapping[str, Any]) -> str | None:
+    scaling = older.get("rope_scaling") or {}
+    if not isinstance(scaling, Mapping) or set(scaling) - _ROPE - {"type"}:
+        return f"rope_scaling is {scaling!r}; it must be a mapping of {', '.join(sorted(_ROPE))}"
+    odd = [key for key, value in older.items() if key != "rope_scaling" and not isinstance(value, int | float)]
+    return f"{odd[0]} must be a number" if odd else None
 
 
 def _find_odd_value(architecture: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,105 @@
+"""An open model as it was handed over: which files count, and why some of them are refused unread."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from forge_pipelines.bases.architecture import reduce_configuration
+from forge_pipelines.errors import DataError
+from forge_pipelines.manifest import FileEntry
+from forge_pipelines.store import hash_file
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_TOKENIZER = "tokenizer.json"
+_VOCABULARIES = (_TOKENIZER, "vocab.json", "added_tokens.json")
+_TEXT = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
+CODE_KEYS = ("auto_map", "custom_pipelines", "custom_generate", "_attn_implementation_internal")
+"""Keys by which a JSON file of a model names code to be run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What was handed over, and looks sound without having been loaded.
+
+    Attributes:
+        architecture: what builds the network, of a folder; None of a GGUF file, which holds it itself.
+    """
+
+    form: Literal["safetensors", "gguf"]
+    path: Path
+    files: tuple[FileEntry, ...]
+    architecture: Mapping[str, Any] | None
+
+
+def look_at(path: Path) -> Handed:
+    """Look at a folder or a GGUF file, and hash what would be read of it.
+
+    Raises:
+        DataError: it is no model, holds weights only as pickles, has no tokenizer, asks for code of its own, or is of
+            an architecture that is not allowed; the message names the file.
+    """
+    if path.is_file() and path.suffix.lower() == ".gguf":
+        return Handed("gguf", path, (_entry(path, path.name),), None)
+    if not path.is_dir():
+        raise DataError(f"{path} is neither a folder nor a .gguf file; name what holds the model")
+    weights = _weights(path)
+    if not (path / _TOKENIZER).is_file():
+        raise DataError(f"{path} has no {_TOKENIZER}, so no text can be given to the model; add its tokenizer's files")
+    texts = sorted({found for pattern in _TEXT for found in path.glob(pattern)})
+    for text in texts:
+        if text.suffix == ".json" and text.name not in _VOCABULARIES:
+            _refuse_code(text)
+    files = tuple(_entry(found, found.name) for found in [*texts, *weights])
+    return Handed("safetensors", path, files, _architecture(path / "config.json"))
+
+
+def _weights(folder: Path) -> list[Path]:
+    weights = sorted(folder.glob("*.safetensors"))
+    if weights:
+        return weights
+    pickles = sorted(found.name for pattern in _PICKLES for found in folder.glob(pattern))
+    if pickles:
+        message = f"{folder} holds its weights only as pickles ({pickles[0]}), which run code when they are read"
+        raise DataError(f"{message}; convert them to safetensors where you trust them")
+    raise DataError(f"{folder} holds no weights: there is no .safetensors file in it")
+
+
+def _architecture(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path} is missing, so nothing says what network the weights belong to")
+    try:
+        return reduce_configuration(_read(path))
+    except ValueError as error:
+        raise DataError(f"{path} is not allowed: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path} is not readable as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is not a JSON object")
+    return content
+
+
+def _refuse_code(path: Path) -> None:
+    found = next((key for key in _keys(_read(path)) if key in CODE_KEYS), None)
+    if found:
+        raise DataError(f"{path} names code of its own ({found}), which is never run; use a model that needs none")
+
+
+def _keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _keys(inner)
+
+
+def _entry(path: Path, name: str) -> FileEntry:
+    return FileEntry(path=name, num_bytes=path.stat().st_size, sha256=hash_file(path))

@@ -1,0 +1,1 @@
+"""The converting process: the part of the room that imports torch."""

@@ -10,7 +10,7 @@ import dagster as dg
 from rich.console import Console, RenderableType
 
 from forge_assets.automation.runs import MODEL_TAG, TRIGGER_TAG
-from forge_assets.cli.screen import MadeRow, closing_table, closing_words, live_progress, made_in_words
+from forge_assets.cli.screen import MadeRow, closing_table, closing_words, live_progress, made_in_words, wide_console
 from forge_assets.cli.up import running_address
 from forge_assets.faults import sentence_of
 from forge_assets.instance import dagster_instance
@@ -37,7 +37,7 @@ def run_chain(name: str, settings: Settings) -> int:
     Raises:
         ConfigError: nothing has this name, or the definitions do not load.
     """
-    console = Console(soft_wrap=True, highlight=False)
+    console = wide_console()
     definitions = load_definitions(settings.definitions)
     selection = _select(name, definitions)
     address = running_address(settings.home)
@@ -53,14 +53,14 @@ def run_chain(name: str, settings: Settings) -> int:
         rows = [_row(event, store) for event in _materializations(run_id, instance)]
         failure = None if run.is_success else _first_failure(run_id, instance)
         words = [] if failure else list(_words(name, store))
-    console.print(closing_table(rows))
+    console.print(closing_table(rows), soft_wrap=False)
     if failure is not None:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"forge: {failure}", style="red", markup=False)
         return 1
     if words:
         console.print()
     for part in words:
-        Console(highlight=False).print(part, soft_wrap=isinstance(part, str), markup=False)
+        console.print(part, soft_wrap=isinstance(part, str), markup=False)
     return 0
 
 

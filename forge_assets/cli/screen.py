@@ -23,6 +23,7 @@ from forge_assets.progress import LISTENER, in_words
 from forge_pipelines import progress as stages
 from forge_pipelines.evaluation.report import Report
 
+_WIDTH = 116
 _ANSWERS_SHOWN = 3
 _ANSWER_CHARACTERS = 320
 
@@ -42,6 +43,12 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         rate = task.finished_speed or task.speed
         return Text(f"{rate:,.1f} {task.fields['unit']}/s" if rate else "", style="cyan")
+
+
+def wide_console() -> Console:
+    """Return the console that a chain is shown on; where it is no terminal, it is wide enough for the tables."""
+    console = Console(soft_wrap=True, highlight=False)
+    return console if console.is_terminal else Console(soft_wrap=True, highlight=False, width=_WIDTH)
 
 
 @contextmanager

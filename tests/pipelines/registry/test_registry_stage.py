@@ -267,6 +267,8 @@ def test_a_card_longer_than_mlflows_column_is_cut_there_and_says_where_it_stands
 def test_a_report_whose_checkpoint_is_gone_is_refused_by_name(database: Tracking, chain: Chain, store: Store) -> None:
     report = chain.report()
     shutil.rmtree(store.address_of(chain.checkpoint))
-    with pytest.raises(DataError, match=f"{chain.model}/trained_checkpoint {chain.checkpoint.fingerprint[:12]}, which"):
+    with pytest.raises(
+        DataError, match=f"{chain.model}/trained_checkpoint {chain.checkpoint.fingerprint[:12]} is not in"
+    ):
         register(chain.model, report, CONFIG, store, database)
     assert not versions(database, chain.model)

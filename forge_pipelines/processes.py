@@ -17,7 +17,7 @@ Child = subprocess.Popen[str]
 """A started process: `poll()`, `wait()`, `send_signal()`."""
 _GUARDED = "FORGE_GUARDED_PARENT"
 _POLITE = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads that wait for each other sleep: where others use the cores too, spinning halves the speed or worse."""
+"""Threads that wait for each other sleep: where others use the cores too, spinning slows all of them."""
 
 
 def die_with_parent(parent_pid: int, with_signal: int = signal.SIGKILL) -> None:

@@ -13,10 +13,9 @@ from forge_assets.settings import Settings
 from forge_pipelines.bases.config import BaseConfig
 from forge_pipelines.bases.stage import import_base
 from forge_pipelines.errors import ConfigError
-from forge_pipelines.store import Publication
 
 
-def bring_in(arguments: Mapping[str, Any], settings: Settings) -> Publication:
+def bring_in(arguments: Mapping[str, Any], settings: Settings) -> None:
     """Bring an open model in, and say what it is.
 
     Args:
@@ -43,4 +42,3 @@ def bring_in(arguments: Mapping[str, Any], settings: Settings) -> Publication:
         f"{counts['weights']}, {publication.manifest.fingerprint[:12]}"
         + (f" ({publication.seconds:.1f} s)" if fresh else " (unchanged)")
     )
-    return publication

@@ -65,7 +65,9 @@ _WITHOUT_EFFECT = frozenset(
         "_name_or_path",
         "_model_name_or_path",
         "architectures",
+        "classifier_dropout",
         "dtype",
+        "is_decoder",
         "is_llama_config",
         "pretraining_tp",
         "rope_interleaved",
@@ -74,6 +76,7 @@ _WITHOUT_EFFECT = frozenset(
         "transformers.js_config",
         "unk_token_id",
         "use_cache",
+        "use_mrope",
     }
 )
 _ROPE_IN_FILES = frozenset({"rope_theta", "rope_scaling", "partial_rotary_factor", "rotary_pct", "rotary_emb_base"})

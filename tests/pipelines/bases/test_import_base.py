@@ -11,8 +11,9 @@ import pytest
 import torch
 from open_models import CHAT_TEMPLATE, change_json, hand_over, write_gguf
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from forge_pipelines.bases.architecture import FAMILIES, reduce_configuration
 from forge_pipelines.bases.config import BaseConfig
 from forge_pipelines.bases.stage import KIND, import_base, latest_base
 from forge_pipelines.errors import DataError, PlatformError
@@ -43,6 +44,15 @@ def test_a_folder_comes_in_bit_for_bit_and_transformers_loads_it(handed: Path, s
     assert base.counts["weights"] == "as they were, bf16"
     said = json.loads((folder / "provenance.json").read_text())
     assert (said["licence"], [entry["path"] for entry in said["files"]][-1]) == ("Apache-2.0", "model.safetensors")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_allowed_family_is_taken_as_transformers_saves_it(family: str, tmp_path: Path) -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
+    AutoConfig.for_model(family, **sizes).save_pretrained(tmp_path)
+    reduced = reduce_configuration(json.loads((tmp_path / "config.json").read_text()))
+    rebuilt = AutoConfig.for_model(**reduced)
+    assert (rebuilt.model_type, rebuilt.intermediate_size) == (family, 48)
 
 
 def test_the_same_model_again_is_found_and_not_converted(handed: Path, store: Store, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
@@ -15,6 +16,11 @@ from forge_pipelines.manifest import Value
 DEFINITIONS = "forge_assets.definitions"
 PAGES_URL = "http://127.0.0.1:3030"
 MLFLOW_URL = "http://127.0.0.1:5000"
+STEP_VARIABLE = "FORGE_STEP"
+GPU_LEASES = Path("/tmp/forge-gpu-leases")
+
+
+WhenNoGpu = Literal["cpu", "fail"]
 
 
 class Settings(Value):
@@ -45,6 +51,34 @@ class Settings(Value):
     )
     alert_webhook: SecretStr | None = Field(
         None, description="FORGE_ALERT_WEBHOOK: an address that is told of failed runs. Default: the log alone."
+    )
+    logs_url: str | None = Field(
+        None,
+        description="FORGE_LOGS: an address such as `s3://bucket/prefix` where the output of every step is kept. "
+        "Default: below the home.",
+    )
+    logs_endpoint: str | None = Field(
+        None, description="AWS_ENDPOINT_URL: the object store of FORGE_LOGS, where it is not Amazon's."
+    )
+    kubernetes: Path | None = Field(
+        None,
+        description="FORGE_KUBERNETES: a YAML file that describes the cluster in which steps with GPUs run. "
+        "Default: they run on this machine.",
+    )
+    gpu_inventory: Path | None = Field(
+        None,
+        description="FORGE_GPU_INVENTORY: a JSON file that declares the devices, for MIG slices and for trials. "
+        "Default: what NVML finds.",
+    )
+    gpu_leases: Path = Field(
+        GPU_LEASES,
+        description="FORGE_GPU_LEASES: the folder of locks that all users of this machine share. "
+        f"Default: `{GPU_LEASES}`.",
+    )
+    when_no_gpu: WhenNoGpu = Field(
+        "cpu",
+        description="FORGE_WHEN_NO_GPU: `cpu` or `fail`, for a step that asks for GPUs on a machine that has none. "
+        "Default: `cpu`, said loudly.",
     )
 
     @property
@@ -88,7 +122,23 @@ def load_settings() -> Settings:
         definitions=_module(),
         pages_url=(_web_address("FORGE_PAGES_URL") or PAGES_URL).rstrip("/"),
         alert_webhook=None if webhook is None else SecretStr(webhook),
+        logs_url=_logs(),
+        logs_endpoint=_web_address("AWS_ENDPOINT_URL"),
+        kubernetes=_file("FORGE_KUBERNETES"),
+        gpu_inventory=_file("FORGE_GPU_INVENTORY"),
+        gpu_leases=_folder("FORGE_GPU_LEASES", GPU_LEASES),
+        when_no_gpu=_when_no_gpu(),
     )
+
+
+def guarded_step() -> bool:
+    """Say whether this process belongs to a step of the executor, which holds its devices and counts its seconds."""
+    return STEP_VARIABLE in os.environ
+
+
+def cuda_devices() -> int:
+    """Return how many devices a step that has its lease sees by CUDA."""
+    return len([name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name])
 
 
 @contextmanager
@@ -125,6 +175,28 @@ def _store(default: Path) -> str:
             f"FORGE_STORE is {address}, and nothing here reads {protocol}://; name a folder or an s3:// URL"
         )
     return address
+
+
+def _logs() -> str | None:
+    address = os.environ.get("FORGE_LOGS") or None
+    if address is not None and not (address.startswith("s3://") and urlsplit(address).netloc):
+        raise ConfigError(f"FORGE_LOGS is {address}, which is no address of the form s3://bucket/prefix")
+    return address
+
+
+def _file(variable: str) -> Path | None:
+    path = os.environ.get(variable)
+    return Path(path).expanduser().absolute() if path else None
+
+
+def _when_no_gpu() -> WhenNoGpu:
+    match os.environ.get("FORGE_WHEN_NO_GPU") or "cpu":
+        case "cpu":
+            return "cpu"
+        case "fail":
+            return "fail"
+        case other:
+            raise ConfigError(f"FORGE_WHEN_NO_GPU is {other}; it is cpu or fail")
 
 
 def _web_address(variable: str, form: str = "http://host:port") -> str | None:

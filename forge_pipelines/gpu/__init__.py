@@ -1,1 +1,1 @@
-"""Which NVIDIA devices there are, and what a step asks of them."""
+"""Which NVIDIA devices there are, what a step asks of them, and who holds them."""

@@ -10,6 +10,7 @@ from typing import Any
 from forge_pipelines.errors import DataError
 from forge_pipelines.evaluation.scoring import ScoringJob
 from forge_pipelines.evaluation.worker.measure import measure
+from forge_pipelines.gpu.joining import LEASE_VARIABLE, join_lease
 from forge_pipelines.processes import die_with_parent
 
 
@@ -17,6 +18,7 @@ def main(job_path: Path) -> int:
     """Do a job; return 0, or 1 after a refusal, which is reported as a line."""
     job = ScoringJob.model_validate_json(job_path.read_bytes())
     die_with_parent(job.parent_pid)
+    join_lease(os.environ.get(LEASE_VARIABLE))
     # Standard output carries the report; what a library prints goes to standard error, the log.
     with os.fdopen(os.dup(1), "w", buffering=1) as channel:
         os.dup2(2, 1)

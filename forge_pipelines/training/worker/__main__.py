@@ -6,10 +6,12 @@ import traceback
 from pathlib import Path
 
 from forge_pipelines import processes
+from forge_pipelines.gpu.joining import LEASE_VARIABLE, join_lease
 from forge_pipelines.training.worker import LAUNCHER_PID
 
-# The first act of a rank, before the slow imports: it ends with its launcher.
+# The first acts of a rank, before the slow imports: it ends with its launcher, and holds its step's devices until then.
 processes.die_with_parent(int(os.environ[LAUNCHER_PID]))
+join_lease(os.environ.get(LEASE_VARIABLE))
 # DeepSpeed's autotuner imports MLflow where it is installed; a rank has no business with it.
 sys.modules["mlflow"] = None  # type: ignore[assignment]
 

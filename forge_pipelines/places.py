@@ -7,17 +7,36 @@ write (``If-None-Match: *``) of the manifest, after the files stand under a pref
 
 import errno
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from glob import glob
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from forge_pipelines.errors import PlatformError
 from forge_pipelines.staging import FULL, staging_folder, sync, sync_folder
 
 MANIFEST = "manifest.json"
 _STAGING = ".staging"
+
+
+@dataclass(frozen=True, slots=True)
+class Remnant:
+    """Files that belong to no publication: a killed upload's, or a killed removal's.
+
+    Attributes:
+        name: of the source, corpus, model or base that they were of.
+        path: the folder that holds them.
+        touched_at: when the last of them was written.
+    """
+
+    name: str
+    path: str
+    num_bytes: int
+    touched_at: datetime
 
 
 class Place(Protocol):
@@ -49,6 +68,21 @@ class Place(Protocol):
 
     def targets(self, pattern: str) -> Iterator[str]:
         """Yield every published ``<name>/<kind>/<key>`` that matches a glob pattern, in sorted order."""
+
+    def read_all(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """Return the bytes of those small files that exist, by path."""
+
+    def remove(self, target: str, fingerprint: str, unless: Callable[[], bool]) -> bool:
+        """Make a publication vanish in one step, put it back where ``unless`` then says so, else remove its files.
+
+        Whoever points at a publication and then still finds it keeps it: the pointer is looked at after the step.
+        """
+
+    def remnants(self) -> Iterator[Remnant]:
+        """Yield files that no manifest stands beside."""
+
+    def clear(self, remnant: Remnant) -> None:
+        """Remove a remnant's files."""
 
 
 class FolderPlace:
@@ -109,6 +143,28 @@ class FolderPlace:
         for path in sorted(glob(f"{pattern}/{MANIFEST}", root_dir=self.root)):  # noqa: PTH207
             yield path.removesuffix(f"/{MANIFEST}")
 
+    def read_all(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """See `Place.read_all`."""
+        contents = {path: self.read(path) for path in paths}
+        return {path: content for path, content in contents.items() if content is not None}
+
+    def remove(self, target: str, fingerprint: str, unless: Callable[[], bool]) -> bool:  # noqa: ARG002
+        """See `Place.remove`: renamed into a staging folder, which goes now, or is swept when this is killed."""
+        with self.staging() as staging:
+            try:
+                (self.root / target).rename(staging / "removed")
+            except FileNotFoundError:  # another removed it
+                return False
+            return not (unless() and _rename(staging / "removed", self.root / target))
+
+    def remnants(self) -> Iterator[Remnant]:
+        """See `Place.remnants`: a folder comes and goes whole, and what is staged is swept by the next to stage."""
+        return iter(())
+
+    def clear(self, remnant: Remnant) -> None:
+        """See `Place.clear`."""
+        shutil.rmtree(self.root / remnant.path)
+
 
 class ObjectPlace:
     """A store behind an fsspec address such as ``s3://bucket/prefix``, with a local cache of what was read.
@@ -134,13 +190,26 @@ class ObjectPlace:
             return False
         # Files are addressed by their manifest's fingerprint, so equal uploads are equal and others never meet.
         prefix = f"{self._root}/{target}/{fingerprint}"
-        with self._explained():
-            for path in sorted(path for path in staging.rglob("*") if path.is_file()):
-                self._fs.put_file(str(path), f"{prefix}/{path.relative_to(staging).as_posix()}")
+        self._upload(staging, prefix, there=set())
         published = self._create_manifest(target, manifest)
+        if published:  # a removal of the same that was still at work may have taken some
+            self._upload(staging, prefix, there=self._files(prefix).keys())
         winner = json.loads(self.read(f"{target}/{MANIFEST}") or manifest)
         self._keep_only(target, winner["fingerprint"])
         return published
+
+    def _upload(self, staging: Path, prefix: str, there: Container[str]) -> None:
+        with self._explained():
+            for path in sorted(path for path in staging.rglob("*") if path.is_file()):
+                name = f"{prefix}/{path.relative_to(staging).as_posix()}"
+                if name not in there:
+                    self._fs.put_file(str(path), name)
+
+    def _files(self, prefix: str) -> Mapping[str, Mapping[str, Any]]:
+        with self._explained():
+            self._fs.invalidate_cache()
+            found: Mapping[str, Mapping[str, Any]] = self._fs.find(prefix, detail=True)
+        return found
 
     def _create_manifest(self, target: str, manifest: bytes) -> bool:
         with self._explained():
@@ -206,6 +275,51 @@ class ObjectPlace:
             paths = sorted(map(str, self._fs.glob(f"{self._root}/{pattern}/{MANIFEST}")))
         for path in paths:
             yield path[len(self._root) + 1 : -len(MANIFEST) - 1]
+
+    def read_all(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """See `Place.read_all`: all at once."""
+        places = {f"{self._root}/{path}": path for path in paths}
+        with self._explained():
+            found = self._fs.cat([*places], on_error="return") if places else {}
+            for content in found.values():
+                if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
+                    raise content
+        return {places[place]: content for place, content in found.items() if isinstance(content, bytes)}
+
+    def remove(self, target: str, fingerprint: str, unless: Callable[[], bool]) -> bool:
+        """See `Place.remove`: the manifest goes first, in one request."""
+        manifest = self.read(f"{target}/{MANIFEST}")
+        if manifest is None:
+            return False
+        with self._explained():
+            self._fs.rm_file(f"{self._root}/{target}/{MANIFEST}")
+        if unless():
+            self._create_manifest(target, manifest)
+            return False
+        self._remove_files(f"{target}/{fingerprint}")
+        self.forget(target, fingerprint)
+        return True
+
+    def remnants(self) -> Iterator[Remnant]:
+        """See `Place.remnants`."""
+        found = self._files(self._root)
+        files: dict[str, list[Mapping[str, Any]]] = {}
+        for path, entry in found.items():
+            *target, fingerprint, _ = path[len(self._root) + 1 :].split("/", 4)
+            if len(target) == 3 and f"{self._root}/{'/'.join(target)}/{MANIFEST}" not in found:
+                files.setdefault("/".join([*target, fingerprint]), []).append(entry)
+        for path, entries in sorted(files.items()):
+            touched_at = max(entry["LastModified"] for entry in entries).astimezone(UTC)
+            yield Remnant(path.split("/")[0], path, sum(entry["size"] for entry in entries), touched_at)
+
+    def clear(self, remnant: Remnant) -> None:
+        """See `Place.clear`."""
+        self._remove_files(remnant.path)
+
+    def _remove_files(self, path: str) -> None:
+        with self._explained(), suppress(FileNotFoundError):  # another removed them
+            self._fs.invalidate_cache()
+            self._fs.rm(f"{self._root}/{path}", recursive=True)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from forge_pipelines.errors import DataError, PlatformError
 from forge_pipelines.manifest import Classification, FileEntry, Manifest, StageRequest
-from forge_pipelines.places import MANIFEST, Place, open_place
+from forge_pipelines.places import MANIFEST, Place, Remnant, open_place
 from forge_pipelines.staging import FULL
 
 _LATEST = "latest"
@@ -110,6 +110,9 @@ class Store:
             if manifest is None:
                 manifest, fresh = self._publish(request, make)
             self._point(manifest)
+            if not fresh and self.find(request) is None:  # it was old, and removed while it was asked for again
+                manifest, fresh = self._publish(request, make)
+                self._point(manifest)
         return Publication(manifest, fresh=fresh, seconds=time.monotonic() - started)
 
     def latest(self, name: str, kind: str) -> Manifest:
@@ -136,17 +139,21 @@ class Store:
         raise DataError(f"{title} is not in {self.address}; restore it from backup, or make it and what follows anew")
 
     def manifests(self, name: str = "*", kind: str = "*") -> Iterator[Manifest]:
-        """Yield every published manifest of the given name and kind."""
+        """Yield every published manifest of the given name and kind; what is removed meanwhile is passed over."""
         for target in self._place.targets(f"{name}/{kind}/*"):
-            yield self._require(target)
+            if manifest := self._read_manifest(target):
+                yield manifest
 
     def audit(self, name: str = "*") -> Iterator[tuple[str, list[str]]]:
         """Hash everything published under a name; yield each place, and what does not hold there."""
         for target in self._place.targets(f"{name}/*/*"):
             try:
-                yield target, self.damage(self._require(target))
+                manifest = self._read_manifest(target)
+                damage = self.damage(manifest) if manifest else []
             except DataError as error:
-                yield target, [str(error)]
+                damage = [str(error)]
+            if self._place.read(f"{target}/{MANIFEST}") is not None:  # else it was removed meanwhile
+                yield target, damage
 
     def open(self, manifest: Manifest) -> Path:
         """Return a local folder with a published stage's files, each one verified just now.
@@ -168,9 +175,49 @@ class Store:
         """Return where the files of a published stage stand, as a path or URL."""
         return self._place.files_address(self._target(manifest), manifest.fingerprint)
 
+    def stages(self) -> set[str]:
+        """Return every ``<name>/<kind>`` of which something is published."""
+        return {target.rpartition("/")[0] for target in self._place.targets("*/*/*")}
+
+    def pointers(self, stages: Iterable[str]) -> Mapping[str, str]:
+        """Return the key that was last asked for of each ``<name>/<kind>`` that was, without reading a manifest."""
+        found = self._place.read_all([f"{stage}/{_LATEST}" for stage in stages])
+        return {path.removesuffix(f"/{_LATEST}"): key.decode(errors="replace").strip() for path, key in found.items()}
+
+    def remove(self, manifest: Manifest) -> bool:
+        """Remove a published stage in one step, and then its files; a reader finds all of it or nothing.
+
+        Returns:
+            False when it was gone already, or is the latest of its name and kind: then it stays.
+        """
+        target, pointer = self._target(manifest), f"{manifest.name}/{manifest.kind}/{_LATEST}"
+
+        def is_latest() -> bool:
+            return self._place.read(pointer) == manifest.key.encode()
+
+        return not is_latest() and self._place.remove(target, manifest.fingerprint, unless=is_latest)
+
+    def remnants(self) -> Iterator[Remnant]:
+        """Yield what publications and removals that were killed left behind: files without a manifest."""
+        return self._place.remnants()
+
+    def clear(self, remnant: Remnant) -> None:
+        """Remove the files of a remnant that is old enough to be nobody's work."""
+        self._place.clear(remnant)
+
+    @property
+    def work(self) -> Path:
+        """The local folder of all workspaces, each at ``<name>/<kind>/<key>``."""
+        return self._scratch / "work"
+
+    @property
+    def copies(self) -> Path:
+        """The local folder of copies of remote files, each at ``<name>/<kind>/<key>/<fingerprint>``."""
+        return self._scratch / "cache"
+
     def workspace(self, request: StageRequest) -> Path:
         """Return a local folder for unfinished work on a request, the same one at every call until it is removed."""
-        folder = self._scratch / "work" / request.name / request.kind / request.key
+        folder = self.work / request.name / request.kind / request.key
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

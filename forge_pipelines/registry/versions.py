@@ -1,12 +1,13 @@
 """MLflow model versions: one a report, weights in the store, `MLmodel` and tokenizer beside the training run."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from forge_pipelines.errors import DataError
 from forge_pipelines.registry.tracking import Tracking
 
 TAGS = "forge."
@@ -23,6 +24,7 @@ _TOKENIZER_FILES = (
 )
 # The column of MLflow's database (mlflow/store/model_registry/dbmodels/models.py, SqlModelVersion.description).
 _DESCRIPTION_CHARACTERS = 5000
+_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,16 @@ class Draft:
     source: str
     tags: Mapping[str, str]
     card: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A version that stands in MLflow: its report's fingerprint, and the aliases that name it."""
+
+    model: str
+    number: int
+    report: str
+    aliases: tuple[str, ...] = ()
 
 
 def write_model_folder(folder: Path, checkpoint: Path, card: str, metadata: Mapping[str, str]) -> None:
@@ -123,6 +135,53 @@ def point_alias(tracking: Tracking, model: str, alias: str, number: int) -> None
         PlatformError: MLflow cannot be reached, or has no such version.
     """
     tracking.ask("set_registered_model_alias", model, alias, str(number))
+
+
+def standing_versions(tracking: Tracking) -> list[Standing]:
+    """Return every version that was registered from a report.
+
+    Raises:
+        PlatformError: MLflow cannot be reached.
+    """
+    models = _all(tracking, "search_registered_models", order_by=["name ASC"])
+    aliases = {model.name: {alias: int(number) for alias, number in model.aliases.items()} for model in models}
+    return [
+        Standing(
+            model=version.name,
+            number=int(version.version),
+            report=version.tags[REPORT_TAG],
+            aliases=tuple(alias for alias, named in aliases[version.name].items() if named == int(version.version)),
+        )
+        for version in _all(tracking, "search_model_versions", order_by=["name ASC", "version_number ASC"])
+        if REPORT_TAG in version.tags
+    ]
+
+
+def retire(tracking: Tracking, version: Standing, reason: str) -> bool:
+    """Delete a version, and write why to the run of its training; return False when it was gone already.
+
+    Raises:
+        DataError: an alias names it.
+        PlatformError: MLflow cannot be reached.
+    """
+    where = (version.model, str(version.number))
+    found = tracking.ask("get_model_version", *where, unless="RESOURCE_DOES_NOT_EXIST")
+    if found is None:
+        return False
+    if found.aliases:
+        title = f"{version.model} version {version.number}"
+        raise DataError(f"{title} stays, because @{found.aliases[0]} names it; take the alias away to remove it")
+    tracking.ask("set_tag", found.run_id, f"{TAGS}retired.{version.number}", reason)
+    tracking.ask("delete_model_version", *where)
+    return True
+
+
+def _all(tracking: Tracking, method: str, **options: Any) -> Iterator[Any]:
+    page = tracking.ask(method, max_results=_PAGE, **options)
+    yield from page
+    while page.token:
+        page = tracking.ask(method, max_results=_PAGE, page_token=page.token, **options)
+        yield from page
 
 
 def log_metrics(tracking: Tracking, run_id: str, metrics: Mapping[str, float]) -> None:

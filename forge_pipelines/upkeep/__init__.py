@@ -1,0 +1,1 @@
+"""What may go from the store, and how it goes."""

@@ -5,17 +5,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
+from psycopg2 import OperationalError as DatabaseError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from sqlalchemy.exc import OperationalError as SQLAlchemyOperationalError
 
+from forge_assets.settings import guarded_step
 from forge_pipelines.errors import ConfigError, DataError, ForgeError, GateRefusal, PlatformError
 
 GATE_REFUSAL = "gate refusal"
+PLATFORM_FAULT = "platform fault"
+CONFIGURATION_ERROR = "configuration error"
+_UNEXPECTED = "unexpected error"
+RETRIES = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+"""How a step is retried after a platform fault: after about 5, 10 and 20 seconds.
+
+Not as the policy of its op, by which Dagster would retry also what a person interrupts."""
 
 _KINDS: dict[type[ForgeError], str] = {
-    ConfigError: "configuration error",
+    ConfigError: CONFIGURATION_ERROR,
     DataError: "data error",
-    PlatformError: "platform fault",
+    PlatformError: PLATFORM_FAULT,
     GateRefusal: GATE_REFUSAL,
 }
 
@@ -27,26 +37,45 @@ class Stopped(dg.Failure):
 
 
 @contextmanager
-def named_faults() -> Iterator[None]:
-    """Turn an error of Forge into a Dagster failure that names its kind; only platform faults may be retried.
+def named_faults(retry_number: int = 0) -> Iterator[None]:
+    """Turn an error into a Dagster failure that names its kind; a platform fault within the executor is retried.
+
+    Outside the executor nothing is retried: somebody waits for the sentence, and the same command goes on from there.
+    What no sentence of Forge's is known for is a platform fault where it comes from the operating system, a network or
+    a database, and else unexpected: to do it again would end the same.
+
+    Args:
+        retry_number: how often the step was retried already.
 
     Raises:
         Stopped: with the sentence as its description and the kind as metadata ``fault``.
+        RetryRequested: because of one that is worth it.
+        Failure: as it was raised.
     """
     try:
         yield
-    except ForgeError as error:
-        kind = _KINDS[type(error)]
-        raise Stopped(
-            description=f"{kind}: {error}",
-            metadata={"fault": kind},
-            allow_retries=isinstance(error, PlatformError),
-        ) from error
+    except dg.Failure:
+        raise
+    except Exception as error:
+        kind, sentence = _kind_and_sentence(error)
+        stopped = Stopped(description=f"{kind}: {sentence}", metadata={"fault": kind}, allow_retries=False)
+        if kind != PLATFORM_FAULT or not guarded_step():
+            raise stopped from error
+        stopped.__cause__ = error
+        wait_seconds = RETRIES.calculate_delay(retry_number + 1)
+        raise dg.RetryRequested(RETRIES.max_retries, wait_seconds) from stopped
+
+
+def _kind_and_sentence(error: Exception) -> tuple[str, str]:
+    if isinstance(error, ForgeError):
+        return _KINDS[type(error)], str(error)
+    platform = isinstance(error, OSError | SQLAlchemyOperationalError | DatabaseError)
+    return PLATFORM_FAULT if platform else _UNEXPECTED, f"{type(error).__name__}: {_first_line(str(error))}"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a run failed: the kind of the fault, its sentence, and the step (`model/asset`), or an empty one."""
+    """Why a run or step failed: the kind of the fault, its sentence, and the step (`model/asset`), or an empty one."""
 
     kind: str
     sentence: str
@@ -57,15 +86,20 @@ def fault_of_run(step_failures: Sequence[dg.DagsterEvent], run_failure: dg.Dagst
     """Say why a run failed: because of its first failed step, or of the run itself where no step failed."""
     if not step_failures:
         return Fault("run failure", _first_line(run_failure.message or "the run ended without a word"))
-    first = step_failures[0]
-    step, data = (first.step_key or "").replace("__", "/"), first.step_failure_data
-    told, error = data.user_failure_data, data.error
+    return fault_of_step(step_failures[0])
+
+
+def fault_of_step(event: dg.DagsterEvent) -> Fault:
+    """Say why a step failed, or is to be retried."""
+    step = (event.step_key or "").replace("__", "/")
+    told = event.step_failure_data.user_failure_data if event.is_step_failure else None
+    error = event.step_failure_data.error if event.is_step_failure else event.step_retry_data.error
     if told is not None and told.description is not None:
         kind = str(told.metadata["fault"].value) if "fault" in told.metadata else "failure"
         return Fault(kind, told.description.removeprefix(f"{kind}: "), step)
     while error is not None and error.cause is not None:
         error = error.cause
-    return Fault("unexpected error", _first_line(error.message) if error else "the step gave no reason", step)
+    return Fault(_UNEXPECTED, _first_line(error.message) if error else "the step gave no reason", step)
 
 
 def _first_line(text: str) -> str:

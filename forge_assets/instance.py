@@ -5,14 +5,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import yaml
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
-from dagster._core.storage.tags import GRPC_INFO_TAG
 
+from forge_assets.attempts import ledger_of
+from forge_assets.compute_logs import compute_logs
+from forge_assets.executor.workers import HOST_TAG, forget_finished, here, worker_of
 from forge_assets.settings import Settings, exported
 from forge_pipelines.ledger.addresses import Databases
 from forge_pipelines.ledger.postgres import exclusive, postgres, writing_to
 
-_NOTHING_LEAVES = {
+NOTHING_LEAVES = {
     "DAGSTER_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -37,7 +40,7 @@ def forge_environment(settings: Settings) -> Iterator[Databases]:
     with postgres(settings.home, settings.postgres_url) as databases:
         with writing_to(settings.home):
             settings.logs.mkdir(parents=True, exist_ok=True)
-            _write_dagster_yaml(settings.home)
+            _write_dagster_yaml(settings)
         with exported(_variables(settings, databases)):
             yield databases
 
@@ -66,22 +69,25 @@ def open_instance(home: Path, databases: Databases) -> Iterator[dg.DagsterInstan
         yield instance
 
 
-def end_lost_runs(instance: dg.DagsterInstance) -> None:
-    """Report those runs as failed that a code server had and that it took with it: nobody else ever would.
+def end_lost_runs(instance: dg.DagsterInstance, settings: Settings) -> None:
+    """Report those runs of this machine and FORGE_HOME as failed whose processes are gone, and free what they held.
 
-    To be called while no code server of this instance lives.
+    A run that its code server had only begun to start has no process of its own yet: to be called while no code server
+    of this FORGE_HOME lives.
     """
-    unfinished = dg.RunsFilter(statuses=[*IN_PROGRESS_RUN_STATUSES])
-    for run in instance.get_runs(unfinished):
-        if GRPC_INFO_TAG in run.tags:
-            instance.report_run_failed(
-                run, "the `forge up` that ran this ended first; run it again, it goes on from here"
-            )
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=[*IN_PROGRESS_RUN_STATUSES], tags={HOST_TAG: here()}))
+    for run in unfinished:
+        worker = worker_of(settings.home, run.run_id)
+        if worker is None or worker.state == "gone":
+            instance.report_run_failed(run, "the process that ran this was killed; run it again, it goes on from here")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            ledger_of(settings).lose(run.run_id)
+    forget_finished(settings.home, {run.run_id for run in unfinished})
 
 
 def _variables(settings: Settings, databases: Databases) -> Mapping[str, str]:
     return {
-        **_NOTHING_LEAVES,
+        **NOTHING_LEAVES,
         "DAGSTER_HOME": str(settings.home),
         "FORGE_HOME": str(settings.home),
         "FORGE_STORE": settings.store,
@@ -89,12 +95,18 @@ def _variables(settings: Settings, databases: Databases) -> Mapping[str, str]:
         "FORGE_POSTGRES_URL": databases.forge,
         "FORGE_MLFLOW_URL": settings.mlflow_url or "",
         "FORGE_DEFINITIONS": settings.definitions,
+        "FORGE_GPU_LEASES": str(settings.gpu_leases),
+        "FORGE_GPU_INVENTORY": str(settings.gpu_inventory or ""),
+        "FORGE_KUBERNETES": str(settings.kubernetes or ""),
+        "FORGE_LOGS": settings.logs_url or "",
     }
 
 
-def _write_dagster_yaml(home: Path) -> None:
-    wanted, target = Path(__file__).with_name("dagster.yaml").read_text(), home / "dagster.yaml"
+def _write_dagster_yaml(settings: Settings) -> None:
+    wanted, target = Path(__file__).with_name("dagster.yaml").read_text(), settings.home / "dagster.yaml"
+    if settings.logs_url is not None:
+        wanted += "\n" + yaml.safe_dump(compute_logs(settings.logs_url, settings.cache, settings.logs_endpoint))
     if not target.exists() or target.read_text() != wanted:
-        unfinished = home / "dagster.yaml.unfinished"
+        unfinished = target.with_suffix(".unfinished")
         unfinished.write_text(wanted)
         unfinished.replace(target)

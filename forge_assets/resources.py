@@ -1,16 +1,17 @@
 """What assets are handed: the store, this machine, the registry. Thin: each opens something of `forge_pipelines`."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from logging import Logger
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from forge_assets.settings import Settings, load_settings
+from forge_assets.leasing import leased
+from forge_assets.output import followed
+from forge_assets.settings import Settings, cuda_devices, guarded_step, load_settings
 from forge_pipelines.evaluation.stage import EvaluationEnvironment
-from forge_pipelines.gpu.inventory import devices
 from forge_pipelines.gpu.request import GpuRequest
 from forge_pipelines.manifest import StageRequest
 from forge_pipelines.progress import OnProgress
@@ -47,20 +48,52 @@ class MachineResource(dg.ConfigurableResource):
     cache: str
     logs: str
 
+    @contextmanager
+    def leased(self, request: GpuRequest, context: dg.AssetExecutionContext) -> Iterator["Machine"]:
+        """Give the machine to a step, with the devices that it asks for and no others, while the context lasts.
+
+        The executor holds them already; where the step runs without it, they are leased here. So whatever launches a
+        step, no two use the same device. What the step's own processes write is shown with the step's output.
+
+        Raises:
+            ConfigError: this machine can never grant the request.
+            PlatformError: the leases cannot be used.
+        """
+        with ExitStack() as stack:
+            logs = Path(self.logs) / context.run_id / context.asset_key.to_python_identifier()
+            if guarded_step():
+                stack.enter_context(followed(logs))
+            else:
+                stack.enter_context(
+                    leased(request, context.run_id, context.asset_key.to_user_string(), context.log.info)
+                )
+            machine = Machine(Path(self.cache), logs, cuda_devices())
+            if request.count and not machine.visible_gpus:
+                context.log.warning(f"no NVIDIA device is used: the step asked for {request} and runs on the CPU")
+            yield machine
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a step may use.
+
+    Attributes:
+        cache: folder for compiled operations.
+        logs: folder for the logs of the step's child processes.
+        visible_gpus: devices that they see.
+    """
+
+    cache: Path
+    logs: Path
+    visible_gpus: int
+
     def training(self) -> TrainingEnvironment:
-        """Describe the machine to the training stage."""
-        return TrainingEnvironment(
-            cache_folder=Path(self.cache), log_folder=Path(self.logs), visible_gpus=len(devices())
-        )
+        """Describe it to the training stage."""
+        return TrainingEnvironment(cache_folder=self.cache, log_folder=self.logs, visible_gpus=self.visible_gpus)
 
     def evaluation(self) -> EvaluationEnvironment:
-        """Describe the machine to the evaluation stage."""
-        return EvaluationEnvironment(log_folder=Path(self.logs), num_gpus=len(devices()))
-
-    def say_where(self, request: GpuRequest, log: Logger) -> None:
-        """Say loudly when a step that asks for GPUs runs on the CPU."""
-        if request.count and not devices():
-            log.warning(f"this machine has no NVIDIA device: the step asked for {request.count} and runs on the CPU")
+        """Describe it to the evaluation stage."""
+        return EvaluationEnvironment(log_folder=self.logs, num_gpus=self.visible_gpus)
 
 
 class RegistryResource(dg.ConfigurableResource):

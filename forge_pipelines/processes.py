@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,11 @@ Child = subprocess.Popen[str]
 _GUARDED = "FORGE_GUARDED_PARENT"
 _POLITE = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that wait for each other sleep: where others use the cores too, spinning slows all of them."""
+
+
+def available_cores() -> int:
+    """Return how many of this machine's cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def die_with_parent(parent_pid: int, with_signal: int = signal.SIGKILL) -> None:
@@ -163,25 +169,63 @@ def _prctl(option: int, value: int) -> None:
 def _become(parent_pid: int, end_signal: int, command: list[str]) -> None:
     """Tie this process to its parent, then turn into the command."""
     die_with_parent(parent_pid, end_signal)
+    _execute(command)
+
+
+def _execute(command: list[str]) -> None:
     try:
         os.execvp(command[0], command)
     except FileNotFoundError:
-        sys.exit(f"the program {command[0]} is not installed")
+        sys.stderr.write(f"the program {command[0]} is not installed\n")
+        sys.exit(1)
 
 
-def _guard(parent_pid: int, command: list[str]) -> int:
-    """Run the command, adopt what it orphans, and end all of it when the command ends or the parent does."""
+def fork(work: Callable[[], None], with_signal: int) -> int:
+    """Do work in a copy of this process, which has one thread, and return the copy's number.
+
+    The copy is sent a signal when this process ends. An exception that ends the work is written to standard error,
+    and the copy's exit code is 1.
+    """
+    parent_pid = os.getpid()
+    pid = os.fork()
+    if pid != 0:
+        return pid
+    code = 1
+    try:
+        die_with_parent(parent_pid, with_signal)
+        work()
+        code = 0
+    except SystemExit as end_of_work:
+        code = end_of_work.code if isinstance(end_of_work.code, int) else 1
+    except BaseException:  # noqa: BLE001 - nothing may return into the copied frames of the parent
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def guard(parent_pid: int, work: Callable[[], None]) -> int:
+    """Do work in a child of this process, adopt what it orphans, and end all of it when it ends or the parent does.
+
+    For a process that has no children yet and one thread: it is the guard from now on.
+
+    Args:
+        parent_pid: this process's parent.
+        work: ends the child, or returns; an exception is written to standard error.
+
+    Returns:
+        The child's exit code; the number of a signal that ended it, negative.
+    """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     guard_pid = os.getpid()
     os.environ[_GUARDED] = f"{parent_pid} by {guard_pid}"
-    command_pid = os.fork()
-    if command_pid == 0:
-        _become(guard_pid, signal.SIGKILL, command)
+    work_pid = fork(work, with_signal=signal.SIGKILL)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         die_with_parent(parent_pid, signal.SIGTERM)
         ended_pid = 0
-        while ended_pid != command_pid:
+        while ended_pid != work_pid:
             ended_pid, status = os.wait()
         return os.waitstatus_to_exitcode(status)
     finally:
@@ -208,7 +252,8 @@ def _detach(command: list[str]) -> None:
 
 def _main(mode: str, arguments: list[str]) -> int:
     if mode == "guard":
-        return _end_alike(_guard(int(arguments[0]), arguments[1:]))
+        command = arguments[1:]
+        return _end_alike(guard(int(arguments[0]), lambda: _execute(command)))
     if mode == "detach":
         _detach(arguments)
     else:

@@ -11,10 +11,14 @@ gc.set_threshold(200_000, 50, 100)
 import typer
 from rich.console import Console
 
+from forge_assets.cli.attempts import show_attempts
 from forge_assets.cli.bases import bring_in
 from forge_assets.cli.chat import run_chat
 from forge_assets.cli.demo import run_demo
 from forge_assets.cli.doctor import examine
+from forge_assets.cli.gc import collect_garbage
+from forge_assets.cli.gpus import show_gpus
+from forge_assets.cli.reconcile import reconcile
 from forge_assets.cli.run import run_chain
 from forge_assets.cli.serve import run_serve
 from forge_assets.cli.up import run_up
@@ -75,6 +79,36 @@ def verify(
 ) -> None:
     """Check every hash of what is published."""
     sys.exit(verify_store(name, load_settings()))
+
+
+@app.command()
+def gpus() -> None:
+    """Show this machine's GPUs, which step holds each, and who waits."""
+    sys.exit(show_gpus(load_settings()))
+
+
+@app.command()
+def attempts(
+    name: Annotated[str, typer.Argument(help="A model, a corpus or a source.")],
+) -> None:
+    """List every attempt at the steps of a model, the failed ones too: how it ended, and the seconds that it took."""
+    sys.exit(show_attempts(name, load_settings()))
+
+
+@app.command("reconcile")
+def reconcile_() -> None:
+    """Report to Dagster what stands published in the store and Dagster does not know."""
+    sys.exit(reconcile(load_settings()))
+
+
+@app.command("gc")
+def gc_(
+    keep_versions: Annotated[int, typer.Option(min=0, help="How many versions of each model stay, the newest.")] = 3,
+    keep_days: Annotated[int, typer.Option(min=0, help="What is younger stays.")] = 7,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only listed.")] = False,
+) -> None:
+    """Remove from the store what no alias, kept version or running work needs; first it only says what that is."""
+    sys.exit(collect_garbage(load_settings(), keep_versions=keep_versions, keep_days=keep_days, yes=yes))
 
 
 @app.command()

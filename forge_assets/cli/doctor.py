@@ -47,7 +47,7 @@ def look(settings: Settings) -> Iterator[Finding]:
     """Look at everything that Forge needs."""
     yield _python()
     yield _compiler()
-    yield _gpus()
+    yield _gpus(settings)
     yield _home(settings.home)
     yield _postgres(settings)
     yield _free_disk(settings.home)
@@ -70,8 +70,8 @@ def _compiler() -> Finding:
     return Finding("C++ compiler", "warning", "none on PATH", remedy)
 
 
-def _gpus() -> Finding:
-    found = devices()
+def _gpus(settings: Settings) -> Finding:
+    found = devices(settings.gpu_inventory)
     if found:
         return Finding("GPUs", "ok", ", ".join(f"{gpu.name} ({gpu.memory_bytes // _GIB} GiB)" for gpu in found))
     return Finding("GPUs", "warning", "no NVIDIA device or driver", "training and evaluation run on the CPU")

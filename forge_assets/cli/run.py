@@ -3,6 +3,7 @@
 import importlib
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.console import Console, RenderableType
 from forge_assets.automation.runs import MODEL_TAG, TRIGGER_TAG
 from forge_assets.cli.screen import MadeRow, closing_table, closing_words, live_progress, made_in_words, wide_console
 from forge_assets.cli.up import running_address
+from forge_assets.executor.workers import HOST_TAG, here, working
 from forge_assets.faults import sentence_of
 from forge_assets.instance import dagster_instance
 from forge_assets.progress import LISTENER
@@ -43,7 +45,7 @@ def run_chain(name: str, settings: Settings) -> int:
     address = running_address(settings.home)
     with dagster_instance(settings) as instance, live_progress(console):
         run_id = (
-            _execute(name, definitions, selection, instance)
+            _execute(name, definitions, selection, instance, settings.home)
             if address is None
             else _submit(name, _job(name, definitions), selection, instance, address)
         )
@@ -88,18 +90,20 @@ def _select(name: str, definitions: dg.Definitions) -> list[dg.AssetKey]:
 
 
 def _execute(
-    name: str, definitions: dg.Definitions, selection: Sequence[dg.AssetKey], instance: dg.DagsterInstance
+    name: str, definitions: dg.Definitions, selection: Sequence[dg.AssetKey], instance: dg.DagsterInstance, home: Path
 ) -> str:
     """Run the steps in this process, one after another."""
-    job = definitions.resolve_implicit_global_asset_job_def()
-    result = job.execute_in_process(
-        asset_selection=selection,
-        instance=instance,
-        raise_on_error=False,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        tags={MODEL_TAG: name, TRIGGER_TAG: "forge run"},
-    )
-    return result.run_id
+    job, run_id = definitions.resolve_implicit_global_asset_job_def(), str(uuid.uuid4())
+    with working(home, run_id):
+        job.execute_in_process(
+            asset_selection=selection,
+            instance=instance,
+            raise_on_error=False,
+            run_id=run_id,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={MODEL_TAG: name, TRIGGER_TAG: "forge run", HOST_TAG: here()},
+        )
+    return run_id
 
 
 def _job(name: str, definitions: dg.Definitions) -> str:

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,15 +15,14 @@ from urllib.request import Request, urlopen
 import yaml
 from rich.console import Console
 
+from forge_assets.cli.services import Services
 from forge_assets.instance import end_lost_runs, forge_environment, open_instance
 from forge_assets.settings import Settings, exported
-from forge_pipelines import processes
 from forge_pipelines.errors import PlatformError
 from forge_pipelines.ledger.addresses import Databases
 from forge_pipelines.ledger.postgres import make_socket_folder
 
 _HOST = "127.0.0.1"
-_START_SECONDS = 180
 _SENSOR_SECONDS = 900  # a sensor may read every document of a model
 _STATE_QUERY = """{
   instance { daemonHealth { allDaemonStatuses { required lastHeartbeatTime } } }
@@ -56,25 +54,23 @@ def run_up(settings: Settings, *, port: int, mlflow_port: int, pages_port: int) 
             forge_environment(settings.model_copy(update={"mlflow_url": mlflow})) as databases,
             exported({"FORGE_PAGES_URL": pages, "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": str(_SENSOR_SECONDS)}),
             _only_one(settings.home) as announce,
-            _Services(settings.logs, databases.descriptor) as services,
+            open_instance(settings.home, databases) as instance,
+            Services(settings.logs, databases.descriptor) as services,
         ):
             _require_free("--port", port)
             _require_free("--pages-port", pages_port)
             if settings.mlflow_url is None:
                 _require_free("--mlflow-port", mlflow_port)
                 _start_mlflow(services, settings, databases, mlflow_port)
-            with open_instance(settings.home, databases) as instance:
-                if databases.descriptor is not None:  # else the server may be another machine's too
-                    end_lost_runs(instance)
             _start_pages(services, pages_port)
-            _start_dagster(services, settings, port)
+            _start_dagster(services, settings, port, lambda: end_lost_runs(instance, settings))
             services.wait_for(lambda: _get(f"{mlflow}/health") and _get(f"{pages}/health"))
             announce({"dagster": address, "mlflow": mlflow, "pages": pages, "pid": os.getpid()})
             if error := _load_error(_state(address)):
                 console.print(f"the definitions do not load; mend them and reload them there: {error}", style="red")
             console.print(f"web UI  {address}\nMLflow  {mlflow}\npages   {pages}")
             console.print(f"ready in {time.monotonic() - started:.0f} s; Ctrl-C ends all")
-            services.watch()
+            services.watch(console.print)
     except KeyboardInterrupt:
         console.print("ended")
 
@@ -92,68 +88,7 @@ def running_address(home: Path) -> str | None:
     return None
 
 
-class _Services:
-    """The children: started one by one, watched and ended together, each with all its descendants."""
-
-    def __init__(self, logs: Path, descriptor: int | None) -> None:
-        self._logs = logs
-        self._inherited = () if descriptor is None else (descriptor,)  # PostgreSQL outlives them
-        self._children: dict[str, processes.Child] = {}
-
-    def __enter__(self) -> "_Services":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for child in self._children.values():
-            child.terminate()
-        for child in self._children.values():
-            child.wait()
-
-    def start(self, title: str, *module_and_arguments: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start a Python module that is to run as long as this process does."""
-        self._children[title] = processes.start(
-            [sys.executable, "-m", *module_and_arguments],
-            environment=environment,
-            log=self._log(title),
-            family=True,
-            pass_descriptors=self._inherited,
-        )
-
-    def wait_for(self, ready: Callable[[], Any]) -> None:
-        """Wait until something answers.
-
-        Raises:
-            PlatformError: it does not, or a child has ended.
-        """
-        deadline = time.monotonic() + _START_SECONDS
-        while not ready():
-            self._require_alive()
-            if time.monotonic() > deadline:
-                raise PlatformError(f"not ready after {_START_SECONDS} s; the logs in {self._logs} say why")
-            time.sleep(0.1)
-
-    def watch(self) -> None:
-        """Stay until a child ends.
-
-        Raises:
-            PlatformError: which one, and where its log is.
-        """
-        while True:
-            self._require_alive()
-            time.sleep(0.5)
-
-    def _require_alive(self) -> None:
-        for title, child in self._children.items():
-            if child.poll() is not None:
-                how = f"exit code {child.returncode}" if child.returncode >= 0 else f"signal {-child.returncode}"
-                message = f"{title} has ended ({how}), and so ends the rest"
-                raise PlatformError(f"{message}; its log says why: {self._log(title)}")
-
-    def _log(self, title: str) -> Path:
-        return self._logs / f"{title.lower().replace(' ', '-')}.log"
-
-
-def _start_mlflow(services: _Services, settings: Settings, databases: Databases, port: int) -> None:
+def _start_mlflow(services: Services, settings: Settings, databases: Databases, port: int) -> None:
     services.start(
         "MLflow",
         *("mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1", "--no-serve-artifacts"),
@@ -165,21 +100,26 @@ def _start_mlflow(services: _Services, settings: Settings, databases: Databases,
     )
 
 
-def _start_pages(services: _Services, port: int) -> None:
+def _start_pages(services: Services, port: int) -> None:
     where = ("--host", _HOST, "--port", str(port), "--no-access-log", "--no-server-header")
     services.start("Pages", "uvicorn", "--factory", "forge_assets.pages:create_app", *where)
 
 
-def _start_dagster(services: _Services, settings: Settings, port: int) -> None:
+def _start_dagster(services: Services, settings: Settings, port: int, end_lost: Callable[[], None]) -> None:
     """Start one code server for the daemon and the web UI, then both, and wait until they live."""
     folder = make_socket_folder(settings.home)
-    for left_behind in folder.glob("code-*.sock"):
-        left_behind.unlink()
-    code, workspace = folder / f"code-{os.getpid()}.sock", folder / "workspace.yaml"
+    code, workspace = folder / "code-server.sock", folder / "workspace.yaml"
+
+    def clear() -> None:
+        code.unlink(missing_ok=True)
+        end_lost()
+
+    clear()
     location = {"grpc_server": {"socket": str(code), "location_name": "forge"}}
     workspace.write_text(yaml.safe_dump({"load_from": [location]}))
     what = ("--module-name", settings.definitions, "--location-name", "forge")
-    services.start("Code server", "dagster", "code-server", "start", "--socket", str(code), *what)
+    command = ("dagster", "code-server", "start", "--socket", str(code), *what)
+    services.start("Code server", *command, before_restart=clear)
     services.wait_for(code.exists)
     beginning = time.time()
     services.start("Daemon", "dagster._daemon", "run", "--workspace", str(workspace))

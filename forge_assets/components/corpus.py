@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import dagster as dg
 
+from forge_assets.attempts import attempt
 from forge_assets.checks import expectation_checks
 from forge_assets.components.base import TemplateScaffolder, YamlComponent, require_names
 from forge_assets.components.source import Source, owners_of
-from forge_assets.faults import named_faults
 from forge_assets.metadata import describe_corpus, materialization
 from forge_assets.progress import watch
 from forge_assets.resources import StoreResource
@@ -65,7 +65,7 @@ class Corpus(YamlComponent[CorpusConfig]):
         )
         def validated_corpus(context: dg.AssetExecutionContext, forge_store: StoreResource) -> dg.MaterializeResult:
             store = forge_store.open()
-            with named_faults():
+            with attempt(context):
                 sources = [store.latest(source, "raw_documents") for source in config.sources]
                 publication = validate(config, sources, store, watch(context))
                 folder = store.open(publication.manifest)

@@ -5,13 +5,13 @@ from typing import ClassVar, Self
 import dagster as dg
 from pydantic import Field, model_validator
 
+from forge_assets.attempts import attempt
 from forge_assets.automation.config import RetrainConfig
 from forge_assets.automation.retrain import retraining
 from forge_assets.automation.runs import run_tags, tag_version
 from forge_assets.checks import checkpoint_checks, report_checks, shard_checks
 from forge_assets.components.base import TemplateScaffolder, YamlComponent, require_names
 from forge_assets.components.corpus import Corpus, sources_of
-from forge_assets.faults import named_faults
 from forge_assets.metadata import (
     describe_checkpoint,
     describe_registration,
@@ -136,7 +136,7 @@ class Model(YamlComponent[ModelConfig]):
         )
         def tokenized_shards(context: dg.AssetExecutionContext, forge_store: StoreResource) -> dg.MaterializeResult:
             store = forge_store.open()
-            with named_faults():
+            with attempt(context):
                 corpora = {corpus: store.latest(corpus, "validated_corpus") for corpus in names}
                 base = latest_base(config.base, store) if config.base else None
                 publication = shards.shard(config.name, corpora, config.shards, store, watch(context), base)
@@ -169,13 +169,12 @@ class Model(YamlComponent[ModelConfig]):
             forge_registry: RegistryResource,
         ) -> dg.MaterializeResult:
             store = forge_store.open()
-            with named_faults():
-                forge_machine.say_where(config.training.gpus, context.log)
+            with attempt(context), forge_machine.leased(config.training.gpus, context) as machine:
                 made_from = store.latest(config.name, "tokenized_shards")
                 request = training.training_request(config.name, made_from, config.training)
                 with forge_registry.curves(request) as draw:
                     publication = training.train(
-                        config.name, made_from, config.training, store, forge_machine.training(), watch(context, draw)
+                        config.name, made_from, config.training, store, machine.training(), watch(context, draw)
                     )
                 folder = store.open(publication.manifest)
                 metadata = describe_checkpoint(folder, publication.manifest)
@@ -205,8 +204,7 @@ class Model(YamlComponent[ModelConfig]):
             context: dg.AssetExecutionContext, forge_store: StoreResource, forge_machine: MachineResource
         ) -> dg.MaterializeResult:
             store = forge_store.open()
-            with named_faults():
-                forge_machine.say_where(config.evaluation.gpus, context.log)
+            with attempt(context), forge_machine.leased(config.evaluation.gpus, context) as machine:
                 checkpoint = store.latest(config.name, "trained_checkpoint")
                 corpora = {corpus: store.latest(corpus, "validated_corpus") for corpus in names}
                 publication = evaluation.evaluate(
@@ -215,7 +213,7 @@ class Model(YamlComponent[ModelConfig]):
                     corpora,
                     config.evaluation,
                     store,
-                    forge_machine.evaluation(),
+                    machine.evaluation(),
                     watch(context),
                 )
                 folder = store.open(publication.manifest)
@@ -240,7 +238,7 @@ class Model(YamlComponent[ModelConfig]):
             context: dg.AssetExecutionContext, forge_store: StoreResource, forge_registry: RegistryResource
         ) -> dg.MaterializeResult:
             store = forge_store.open()
-            with named_faults():
+            with attempt(context):
                 report = store.latest(config.name, "evaluation_report")
                 publication = registry.register(
                     config.name, report, config.registration, store, forge_registry.open(), watch(context)

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import dagster as dg
 
+from forge_assets.attempts import attempt
 from forge_assets.components.base import TemplateScaffolder, YamlComponent
-from forge_assets.faults import named_faults
 from forge_assets.metadata import describe_documents, materialization
 from forge_assets.progress import watch
 from forge_assets.resources import StoreResource
@@ -66,7 +66,7 @@ class Source(YamlComponent[SourceConfig]):
         )
         def raw_documents(context: dg.AssetExecutionContext, forge_store: StoreResource) -> dg.MaterializeResult:
             store = forge_store.open()
-            with named_faults():
+            with attempt(context):
                 publication = read_source(config, store, watch(context))
                 folder = store.open(publication.manifest)
                 return materialization(publication, store, describe_documents(folder, publication.manifest))

@@ -10,7 +10,7 @@ from forge_pipelines.errors import ConfigError
 
 NAMES = ("dagster", "mlflow", "forge")
 _LONGEST_SOCKET_PATH_BYTES = 107  # unix(7): sun_path holds 108, a zero among them
-_LONGEST_SOCKET_NAME = "code-4194304.sock"  # of `forge up`; PostgreSQL's .s.PGSQL.5432 is shorter
+_LONGEST_SOCKET_NAME = "code-server.sock"  # of `forge up`; PostgreSQL's .s.PGSQL.5432 is shorter
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,15 @@ same FORGE_HOME share it; `keeper.py` runs it, and says how it ends with the las
 
 import fcntl
 import os
+import re
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg2
 from psycopg2 import sql
@@ -22,18 +24,23 @@ from forge_pipelines import processes
 from forge_pipelines.errors import PlatformError
 from forge_pipelines.ledger.addresses import NAMES, Databases, address_of, addresses, place_of, socket_folder
 from forge_pipelines.ledger.keeper import READY, log_path, try_lock
+from forge_pipelines.ledger.schema import migrate
 
 _CONNECT_SECONDS = 5
 _WAIT_SECONDS = 60
+_REFUSALS = re.compile(r"authentication failed|pg_hba\.conf|does not exist|not permitted|permission denied|no password")
+
+T = TypeVar("T")
 
 
 @contextmanager
-def postgres(home: Path, url: str | None) -> Iterator[Databases]:
+def postgres(home: Path, url: str | None, patience_seconds: float = 0.0) -> Iterator[Databases]:
     """Give the addresses of Forge's databases, which exist and answer, while the context lasts.
 
     Args:
         home: FORGE_HOME, absolute; the embedded server's data stand in ``postgres/`` below it.
         url: a ``postgresql://`` address of a server to use instead; any of its databases.
+        patience_seconds: how long to wait for that server where it is away.
 
     Raises:
         ConfigError: ``url`` is no such address.
@@ -41,7 +48,7 @@ def postgres(home: Path, url: str | None) -> Iterator[Databases]:
     """
     databases = addresses(home, url)
     if url is not None:
-        _prepare(address_of(url))
+        _prepare(address_of(url), patience_seconds)
         yield databases
         return
     with _users(home) as users:
@@ -85,7 +92,7 @@ def exclusive(url: str, task: str) -> Iterator[None]:
     Raises:
         PlatformError: the database cannot be reached.
     """
-    with closing(_connect(url)) as session, session.cursor() as cursor:
+    with closing(connect(url)) as session, session.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(hashtext(%s))", (task,))
         yield
 
@@ -157,13 +164,14 @@ def _wait_for_the_end(folder: Path) -> None:
             time.sleep(0.02)
 
 
-def _prepare(server: str) -> None:
-    """Create the databases that are missing, one process at a time.
+def _prepare(server: str, patience_seconds: float = 0.0) -> None:
+    """Create the databases and tables that are missing, one process at a time.
 
     Raises:
         PlatformError: the server cannot be reached, or does not create them.
     """
-    with exclusive(server, "forge databases"), closing(_connect(server)) as session, session.cursor() as cursor:
+    connect(server, patience_seconds).close()
+    with exclusive(server, "forge databases"), closing(connect(server)) as session, session.cursor() as cursor:
         cursor.execute("SELECT datname FROM pg_database")
         existing = {name for (name,) in cursor.fetchall()}
         for name in sorted(set(NAMES) - existing):
@@ -172,16 +180,50 @@ def _prepare(server: str) -> None:
             except psycopg2.Error as error:
                 message = f"PostgreSQL at {place_of(server)} does not create the database {name} ({_reason(error)})"
                 raise PlatformError(f"{message}: create it there, or let the account do so") from error
+        with closing(connect(address_of(server, "forge"))) as own:
+            migrate(own)
 
 
-def _connect(url: str) -> connection:
+def connect(url: str, patience_seconds: float = 0.0) -> connection:
+    """Open a session in which each statement is a transaction of its own; wait a while for a server that is away.
+
+    Raises:
+        PlatformError: the database cannot be reached.
+    """
     try:
-        opened = psycopg2.connect(url, connect_timeout=_CONNECT_SECONDS)
+        opened = patiently(lambda: psycopg2.connect(url, connect_timeout=_CONNECT_SECONDS), patience_seconds)
     except psycopg2.Error as error:
         message = f"PostgreSQL at {place_of(url)} cannot be reached ({_reason(error)})"
         raise PlatformError(f"{message}: start it, or correct FORGE_POSTGRES_URL") from error
     opened.autocommit = True
     return opened
+
+
+def patiently(doing: Callable[[], T], patience_seconds: float, is_away: Callable[[Exception], bool] | None = None) -> T:
+    """Do something again and again, for as long as the patience lasts and the server is away.
+
+    Args:
+        doing: what may be done again.
+        patience_seconds: since the first try.
+        is_away: whether an error says that the server is away; else that of a connection which could not be opened.
+
+    Raises:
+        Exception: of the last try, or of the first that another try cannot mend.
+    """
+    deadline, wait_seconds = time.monotonic() + patience_seconds, 0.1
+    while True:
+        try:
+            return doing()
+        except Exception as error:
+            if not (is_away or _is_absent)(error) or time.monotonic() + wait_seconds > deadline:
+                raise
+        time.sleep(wait_seconds)
+        wait_seconds = min(2 * wait_seconds, 2.0)
+
+
+def _is_absent(error: Exception) -> bool:
+    """Say whether it is the server that is away, and not an account or database that it refuses."""
+    return isinstance(error, psycopg2.OperationalError) and _REFUSALS.search(str(error)) is None
 
 
 def _reason(error: psycopg2.Error) -> str:

@@ -10,9 +10,9 @@ import dagster as dg
 import psycopg2
 import pytest
 import yaml
-from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster_postgres import PostgresRunStorage
 
+from forge_assets.executor.workers import HOST_TAG, here, working
 from forge_assets.instance import dagster_instance, end_lost_runs, forge_environment
 from forge_assets.settings import Settings, exported, load_settings
 from forge_pipelines.errors import PlatformError
@@ -109,14 +109,20 @@ def test_a_home_that_cannot_be_written_is_one_sentence(settings: Settings, tmp_p
         pass
 
 
-def test_a_run_that_its_code_server_took_with_it_is_ended(settings: Settings) -> None:
+def test_a_run_whose_process_is_gone_is_ended_and_one_that_lives_goes_on(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORGE_HOME", str(settings.home))
     with dagster_instance(settings) as instance:
         job = dg.define_asset_job("job").resolve(asset_graph=dg.Definitions([answer]).resolve_asset_graph())
-        lost = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={GRPC_INFO_TAG: "{}"})
-        here = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
-        end_lost_runs(instance)
-        found = [instance.get_run_by_id(run.run_id) for run in (lost, here)]
-        assert [run and run.status for run in found] == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
+        tags = {HOST_TAG: here()}
+        lost = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+        lives = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+        elsewhere = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={HOST_TAG: "other:/home"})
+        with working(settings.home, lives.run_id):
+            end_lost_runs(instance, settings)
+        found = [instance.get_run_by_id(run.run_id) for run in (lost, lives, elsewhere)]
+        assert [run and run.status.value for run in found] == ["FAILURE", "STARTED", "STARTED"]
 
 
 def test_the_workspace_of_the_checkout_names_forges_definitions() -> None:

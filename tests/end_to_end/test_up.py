@@ -1,25 +1,17 @@
 """`forge up`: everything answers, one Ctrl-C or one kill ends all of it, and each mishap is one sentence."""
 
-import os
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from itertools import takewhile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
 import dagster as dg
 import psutil
 import pytest
-from dagster_graphql import DagsterGraphQLClient
+from forge_up_site import Site, wait_until
 
 from forge_assets.cli.up import running_address
-from forge_assets.instance import dagster_instance, end_lost_runs
-from forge_assets.settings import exported, load_settings
 
 DEFINITIONS = """
 import os, subprocess, sys
@@ -39,81 +31,9 @@ defs = dg.Definitions(assets=[quick, slow])
 """
 
 
-def free_ports() -> tuple[int, int, int]:
-    with socket.socket() as first, socket.socket() as second, socket.socket() as third:
-        for each in (first, second, third):
-            each.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1], third.getsockname()[1]
-
-
-class Site:
-    """A FORGE_HOME, a module of definitions, and `forge up` on them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.home = folder / "home"
-        self.port, self.mlflow_port, self.pages_port = free_ports()
-        (folder / "acme_up.py").write_text(DEFINITIONS)
-        chosen = {"FORGE_HOME": str(self.home), "FORGE_DEFINITIONS": "acme_up", "PYTHONPATH": str(folder)}
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORGE_")}
-        self.environment = {**inherited, **chosen}
-
-    @property
-    def _ports(self) -> list[str]:
-        ports = {"--port": self.port, "--mlflow-port": self.mlflow_port, "--pages-port": self.pages_port}
-        return [word for option, port in ports.items() for word in (option, str(port))]
-
-    def up(self, *, ready: bool = True) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "forge_assets.cli", "up"]
-        process = subprocess.Popen(
-            [*command, *self._ports],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        if ready:
-            assert process.stdout is not None
-            self.said = list(takewhile(lambda line: not line.startswith("ready in"), process.stdout))
-            assert process.poll() is None, process.communicate()
-        return process
-
-    def run(self, asset: str) -> Callable[[], Any]:
-        """Have the site make an asset; return what asks how far it is."""
-        client = DagsterGraphQLClient("127.0.0.1", port_number=self.port)
-        run_id = client.submit_job_execution("__ASSET_JOB", asset_selection=[dg.AssetKey(asset)])
-        return lambda: client.get_run_status(run_id)
-
-    def statuses(self) -> list[str]:
-        """How the runs stand in the database, the latest first, for the next `forge up`."""
-        with exported({"FORGE_HOME": str(self.home)}), dagster_instance(load_settings()) as instance:
-            end_lost_runs(instance)
-            return [run.status.value for run in instance.get_runs()]
-
-    def processes(self) -> list[psutil.Process]:
-        """Every process that this site started, told by its environment or its command line."""
-        return [process for process in psutil.process_iter() if self._is_ours(process)]
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            named = process.environ().get("FORGE_HOME") == str(self.home)
-            return named or any(str(self.home) in word for word in process.cmdline())
-        except psutil.Error:
-            return False
-
-    def sleepers(self) -> list[psutil.Process]:
-        return [process for process in self.processes() if "time.sleep(600)" in " ".join(process.cmdline())]
-
-
-def wait_until(condition: Callable[[], Any], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return bool(condition())
-
-
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path)
+    site = Site(tmp_path, DEFINITIONS)
     yield site
     for process in site.processes():
         process.kill()
@@ -160,15 +80,16 @@ def test_kill_9_in_the_middle_of_a_run_leaves_no_process(site: Site) -> None:
     assert site.statuses() == ["FAILURE"]
 
 
-def test_a_service_that_ends_is_named_with_its_log_and_ends_the_rest(site: Site) -> None:
+def test_a_service_that_is_killed_is_started_again_and_named_with_its_log(site: Site) -> None:
     up = site.up()
-    next(
-        found for found in site.processes() if "dagster_webserver" in found.cmdline() and "guard" not in found.cmdline()
-    ).kill()
-    _, said = up.communicate(timeout=30)
+    site.service("dagster_webserver").kill()
+    assert up.stdout is not None
     log = site.home / "logs" / "web-ui.log"
-    assert said == f"forge: Web UI has ended (signal 9), and so ends the rest; its log says why: {log}\n"
-    assert up.returncode == 1
+    said = up.stdout.readline()
+    assert said == f"Web UI had ended (signal 9) and was started again; its log says why: {log}\n", said
+    assert wait_until(site.answers, 60)
+    up.send_signal(signal.SIGINT)
+    assert up.wait(timeout=30) == 0
     assert site.processes() == []
 
 

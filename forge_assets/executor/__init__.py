@@ -1,0 +1,1 @@
+"""Where steps run, and what ends a run whose processes are gone."""

@@ -1,0 +1,114 @@
+"""A FORGE_HOME, a module of definitions, and `forge up` on them."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import dagster as dg
+import psutil
+from dagster_graphql import DagsterGraphQLClient
+
+from forge_assets.instance import dagster_instance, end_lost_runs
+from forge_assets.settings import exported, load_settings
+
+
+def free_ports() -> tuple[int, int, int]:
+    with socket.socket() as first, socket.socket() as second, socket.socket() as third:
+        for each in (first, second, third):
+            each.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1], third.getsockname()[1]
+
+
+class Site:
+    """Everything of one `forge up`, found and ended by its FORGE_HOME."""
+
+    def __init__(self, folder: Path, definitions: str, variables: Mapping[str, str] | None = None) -> None:
+        self.home = folder / "home"
+        self.port, self.mlflow_port, self.pages_port = free_ports()
+        (folder / "acme_up.py").write_text(definitions)
+        chosen = {"FORGE_HOME": str(self.home), "FORGE_DEFINITIONS": "acme_up", "PYTHONPATH": str(folder)}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORGE_")}
+        self.environment = {**inherited, **chosen, **(variables or {})}
+
+    @property
+    def _ports(self) -> list[str]:
+        ports = {"--port": self.port, "--mlflow-port": self.mlflow_port, "--pages-port": self.pages_port}
+        return [word for option, port in ports.items() for word in (option, str(port))]
+
+    def up(self, *, ready: bool = True) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "forge_assets.cli", "up"]
+        process = subprocess.Popen(
+            [*command, *self._ports],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if ready:
+            assert process.stdout is not None
+            self.said = list(takewhile(lambda line: not line.startswith("ready in"), process.stdout))
+            assert process.poll() is None, process.communicate()
+        return process
+
+    def run(self, asset: str) -> Callable[[], Any]:
+        """Have the site make an asset; return what asks how far it is."""
+        client = DagsterGraphQLClient("127.0.0.1", port_number=self.port)
+        run_id = client.submit_job_execution("__ASSET_JOB", asset_selection=[dg.AssetKey(asset)])
+        return lambda: client.get_run_status(run_id)
+
+    def statuses(self) -> list[str]:
+        """How the runs stand in the database, the latest first, for the next `forge up`."""
+        with exported({"FORGE_HOME": str(self.home)}), dagster_instance(load_settings()) as instance:
+            end_lost_runs(instance, load_settings())
+            return [run.status.value for run in instance.get_runs()]
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that this site started, told by its environment or its command line."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            named = process.environ().get("FORGE_HOME") == str(self.home)
+            return named or any(str(self.home) in word for word in process.cmdline())
+        except psutil.Error:
+            return False
+
+    def service(self, name: str) -> psutil.Process:
+        """One of the services, by a word of its command line."""
+        (found,) = self.services(name)
+        return found
+
+    def services(self, name: str) -> list[psutil.Process]:
+        """The living processes of a service, without its guard."""
+        found = [process for process in self.processes() if is_living(process)]
+        return [process for process in found if name in process.cmdline() and "guard" not in process.cmdline()]
+
+    def answers(self) -> bool:
+        try:
+            return bool(urlopen(f"http://127.0.0.1:{self.port}/server_info").status == 200)
+        except OSError:
+            return False
+
+    def sleepers(self) -> list[psutil.Process]:
+        return [process for process in self.processes() if "time.sleep(600)" in " ".join(process.cmdline())]
+
+
+def is_living(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until(condition: Callable[[], Any], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return bool(condition())

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from rich.console import Console
 from rich.table import Table
 
+from forge_assets.cli.screen import wide_console
 from forge_assets.settings import Settings
 from forge_pipelines.gpu.inventory import devices
 from forge_pipelines.gpu.leases import Leases, LeasesState
@@ -15,7 +15,7 @@ _GIB = 1 << 30
 
 def show_gpus(settings: Settings) -> int:
     """Print every device with its holder, then the queue in order; return the exit code, 0."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = wide_console()
     state = Leases(settings.gpu_leases, partial(devices, settings.gpu_inventory)).state()
     if not state.devices:
         console.print("this machine has no NVIDIA device or driver; FORGE_GPU_INVENTORY may declare devices")

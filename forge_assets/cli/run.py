@@ -15,7 +15,7 @@ from forge_assets.cli.screen import MadeRow, closing_table, closing_words, live_
 from forge_assets.cli.up import running_address
 from forge_assets.executor.workers import HOST_TAG, here, working
 from forge_assets.faults import sentence_of
-from forge_assets.instance import dagster_instance
+from forge_assets.instance import dagster_instance, end_lost_runs
 from forge_assets.progress import LISTENER
 from forge_assets.resources import forge_resources
 from forge_assets.settings import Settings
@@ -44,6 +44,8 @@ def run_chain(name: str, settings: Settings) -> int:
     selection = _select(name, definitions)
     address = running_address(settings.home)
     with dagster_instance(settings) as instance, live_progress(console):
+        if address is None:
+            end_lost_runs(instance, settings)
         run_id = (
             _execute(name, definitions, selection, instance, settings.home)
             if address is None

@@ -16,6 +16,7 @@ import yaml
 from rich.console import Console
 
 from forge_assets.cli.services import Services
+from forge_assets.compute_logs import check_logs
 from forge_assets.instance import end_lost_runs, forge_environment, open_instance
 from forge_assets.settings import Settings, exported
 from forge_pipelines.errors import PlatformError
@@ -42,7 +43,7 @@ def run_up(settings: Settings, *, port: int, mlflow_port: int, pages_port: int) 
         pages_port: of published pages, on loopback.
 
     Raises:
-        ConfigError: the settings name an impossible server.
+        ConfigError: the settings name an impossible server, or an object store that takes no logs.
         PlatformError: a port is taken, this FORGE_HOME has one already, or a service does not start or has ended.
     """
     started, address = time.monotonic(), f"http://{_HOST}:{port}"
@@ -57,6 +58,8 @@ def run_up(settings: Settings, *, port: int, mlflow_port: int, pages_port: int) 
             open_instance(settings.home, databases) as instance,
             Services(settings.logs, databases.descriptor) as services,
         ):
+            if settings.logs_url is not None:
+                check_logs(settings.logs_url, settings.logs_endpoint)
             _require_free("--port", port)
             _require_free("--pages-port", pages_port)
             if settings.mlflow_url is None:

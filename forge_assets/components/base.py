@@ -10,6 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from forge_pipelines.errors import ConfigError
 
+CPU_POOL = "forge_cpu"
+"""The pool of steps that keep the cores busy: `dagster.yaml` says how many of them run at a time, over all runs."""
+
 
 class NamedConfig(Protocol):
     """A configuration that has a name."""

@@ -7,7 +7,7 @@ import dagster as dg
 
 from forge_assets.attempts import attempt
 from forge_assets.checks import expectation_checks
-from forge_assets.components.base import TemplateScaffolder, YamlComponent, require_names
+from forge_assets.components.base import CPU_POOL, TemplateScaffolder, YamlComponent, require_names
 from forge_assets.components.source import Source, owners_of
 from forge_assets.metadata import describe_corpus, materialization
 from forge_assets.progress import watch
@@ -57,6 +57,7 @@ class Corpus(YamlComponent[CorpusConfig]):
             owners=sorted({owner for source in sources_of([config.name], context) for owner in owners_of(source)}),
             kinds={"great_expectations", "parquet"},
             description=config.description or f"The corpus {config.name}: clean, without copies, split, validated.",
+            pool=CPU_POOL,
             code_version=CODE_VERSION,
             check_specs=[
                 dg.AssetCheckSpec("expectations", asset=key, blocking=True, description="Expectations that block."),

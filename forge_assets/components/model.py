@@ -10,7 +10,7 @@ from forge_assets.automation.config import RetrainConfig
 from forge_assets.automation.retrain import retraining
 from forge_assets.automation.runs import run_tags, tag_version
 from forge_assets.checks import checkpoint_checks, report_checks, shard_checks
-from forge_assets.components.base import TemplateScaffolder, YamlComponent, require_names
+from forge_assets.components.base import CPU_POOL, TemplateScaffolder, YamlComponent, require_names
 from forge_assets.components.corpus import Corpus, sources_of
 from forge_assets.metadata import (
     describe_checkpoint,
@@ -131,6 +131,7 @@ class Model(YamlComponent[ModelConfig]):
             owners=list(config.owners),
             kinds={"arrow"},
             description="Packed sequences of token ids, and which document stands where in them.",
+            pool=CPU_POOL,
             code_version=shards.CODE_VERSION,
             check_specs=[dg.AssetCheckSpec("trainable_tokens", asset=key, blocking=True)],
         )

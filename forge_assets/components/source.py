@@ -7,7 +7,7 @@ from typing import ClassVar
 import dagster as dg
 
 from forge_assets.attempts import attempt
-from forge_assets.components.base import TemplateScaffolder, YamlComponent
+from forge_assets.components.base import CPU_POOL, TemplateScaffolder, YamlComponent
 from forge_assets.metadata import describe_documents, materialization
 from forge_assets.progress import watch
 from forge_assets.resources import StoreResource
@@ -62,6 +62,7 @@ class Source(YamlComponent[SourceConfig]):
             owners=owners_of(config),
             kinds={"document", "parquet"},
             description=config.description or f"Every document of {config.name}, as text with its identity and labels.",
+            pool=CPU_POOL,
             code_version=CODE_VERSION,
         )
         def raw_documents(context: dg.AssetExecutionContext, forge_store: StoreResource) -> dg.MaterializeResult:

@@ -9,7 +9,7 @@ from dagster._core.executor.step_delegating import StepHandlerContext
 from dagster_shared.error import SerializableErrorInfo
 
 from forge_assets.automation.runs import MODEL_TAG
-from forge_assets.faults import CONFIGURATION_ERROR, PLATFORM_FAULT, fault_of_step
+from forge_assets.faults import CONFIGURATION_ERROR, PLATFORM_FAULT, RETRIES, fault_of_step
 from forge_pipelines.errors import ConfigError
 from forge_pipelines.gpu.request import GpuRequest
 from forge_pipelines.ledger.attempts import AttemptEnd, AttemptKey, Attempts, Outcome
@@ -87,9 +87,9 @@ class Outcomes:
         step_context = context.get_step_context(attempt.key.step)
         description = f"{kind}: {attempt.key.step.replace('__', '/')} {sentence}"
         error = SerializableErrorInfo(description, [], None)
-        policy = step_context.op_retry_policy
+        policy = step_context.op_retry_policy or RETRIES
         retries = kind == PLATFORM_FAULT and not step_context.retry_mode.disabled
-        if retries and policy and attempt.key.attempt <= policy.max_retries:
+        if retries and attempt.key.attempt <= policy.max_retries:
             wait = policy.calculate_delay(attempt.key.attempt)
             dg.DagsterEvent.step_retry_event(step_context, StepRetryData(error=error, seconds_to_wait=wait))
         else:

@@ -110,7 +110,10 @@ def _keep(order: StepOrder, server_pid: int, reports: socket.socket) -> None:
     end = StepEnd(code=128 + signal.SIGTERM)
     try:
         said = partial(_say, reports, order.launch)
-        with exported({STEP_VARIABLE: order.run}), leased(order.gpus, order.run, order.step, said) as held:
+        with (
+            exported({STEP_VARIABLE: order.run}),
+            leased(order.gpus, order.run, order.step.replace("__", "/"), said) as held,
+        ):
             end = end.model_copy(update={"devices": tuple(f"{device.name} ({device.uuid})" for device in held)})
             kills, started = _out_of_memory_kills(), time.monotonic()
             try:

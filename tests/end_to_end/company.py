@@ -24,13 +24,9 @@ root_module = "acme"
 DEFINITIONS = """
 from pathlib import Path
 
-import dagster as dg
-from forge_assets.platform import forge_platform
+from forge_assets.platform import forge_definitions
 
-defs = dg.Definitions.merge(
-    dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
-    forge_platform(),
-)
+defs = forge_definitions(Path(__file__).parent)
 """
 
 OWN_ASSET = """

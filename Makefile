@@ -24,6 +24,7 @@ test: $(READY) ## Run the tests, one of each fault
 
 soak: $(READY) ## Run the repeated faults, and print the table
 	@FORGE_SOAK=1 $(BIN)/python -m pytest -s -k two_publishers tests/pipelines/test_store.py
+	@FORGE_SOAK=1 $(BIN)/python -m pytest -s tests/end_to_end/test_kill_matrix.py tests/end_to_end/test_postgres_outage.py
 
 check: $(READY) ## Lint, types, architecture, YAML, lock
 	@$(BIN)/ruff check .

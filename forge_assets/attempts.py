@@ -10,7 +10,7 @@ import dagster as dg
 
 from forge_assets.automation.runs import MODEL_TAG
 from forge_assets.faults import named_faults, sentence_of
-from forge_assets.settings import Settings, guarded_step, load_settings
+from forge_assets.settings import Settings, load_settings, step_place
 from forge_pipelines.gpu.inventory import devices
 from forge_pipelines.gpu.request import GpuRequest
 from forge_pipelines.ledger.addresses import addresses
@@ -24,14 +24,14 @@ def ledger_of(settings: Settings) -> Attempts:
 
 @contextmanager
 def attempt(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Do a step: see `faults.named_faults`; outside the executor its seconds are written into the ledger here.
+    """Do a step: see `faults.named_faults`; where no guard counts its seconds, they are written into the ledger here.
 
     Raises:
         Stopped: the step failed.
         RetryRequested: it is to be done again.
     """
     with named_faults(context.retry_number):
-        if guarded_step():
+        if step_place() == "local":
             yield
         else:
             with _counted(context):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from sqlalchemy.exc import OperationalError as SQLAlchemyOperationalError
 
-from forge_assets.settings import guarded_step
+from forge_assets.settings import step_place
 from forge_pipelines.errors import ConfigError, DataError, ForgeError, GateRefusal, PlatformError
 
 GATE_REFUSAL = "gate refusal"
@@ -59,7 +59,7 @@ def named_faults(retry_number: int = 0) -> Iterator[None]:
     except Exception as error:
         kind, sentence = _kind_and_sentence(error)
         stopped = Stopped(description=f"{kind}: {sentence}", metadata={"fault": kind}, allow_retries=False)
-        if kind != PLATFORM_FAULT or not guarded_step():
+        if kind != PLATFORM_FAULT or step_place() is None:
             raise stopped from error
         stopped.__cause__ = error
         wait_seconds = RETRIES.calculate_delay(retry_number + 1)
@@ -97,6 +97,10 @@ def fault_of_step(event: dg.DagsterEvent) -> Fault:
     if told is not None and told.description is not None:
         kind = str(told.metadata["fault"].value) if "fault" in told.metadata else "failure"
         return Fault(kind, told.description.removeprefix(f"{kind}: "), step)
+    said = _first_line(error.message).removeprefix(f"{Stopped.__name__}: ") if error else ""
+    kind, _, sentence = said.partition(": ")
+    if kind in _KINDS.values():
+        return Fault(kind, sentence, step)
     while error is not None and error.cause is not None:
         error = error.cause
     return Fault(_UNEXPECTED, _first_line(error.message) if error else "the step gave no reason", step)

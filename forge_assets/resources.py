@@ -10,7 +10,7 @@ import dagster as dg
 
 from forge_assets.leasing import leased
 from forge_assets.output import followed
-from forge_assets.settings import Settings, cuda_devices, guarded_step, load_settings
+from forge_assets.settings import Settings, cuda_devices, load_settings, step_place
 from forge_pipelines.evaluation.stage import EvaluationEnvironment
 from forge_pipelines.gpu.request import GpuRequest
 from forge_pipelines.manifest import StageRequest
@@ -52,8 +52,8 @@ class MachineResource(dg.ConfigurableResource):
     def leased(self, request: GpuRequest, context: dg.AssetExecutionContext) -> Iterator["Machine"]:
         """Give the machine to a step, with the devices that it asks for and no others, while the context lasts.
 
-        The executor holds them already; where the step runs without it, they are leased here. So whatever launches a
-        step, no two use the same device. What the step's own processes write is shown with the step's output.
+        The step's guard holds them already; where it has none, they are leased here. So whatever launches a step, no
+        two use the same device. What the step's own processes write is shown with the step's output.
 
         Raises:
             ConfigError: this machine can never grant the request.
@@ -61,12 +61,11 @@ class MachineResource(dg.ConfigurableResource):
         """
         with ExitStack() as stack:
             logs = Path(self.logs) / context.run_id / context.asset_key.to_python_identifier()
-            if guarded_step():
+            if step_place() is not None:
                 stack.enter_context(followed(logs))
-            else:
-                stack.enter_context(
-                    leased(request, context.run_id, context.asset_key.to_user_string(), context.log.info)
-                )
+            if step_place() != "local":
+                step = context.asset_key.to_user_string()
+                stack.enter_context(leased(request, context.run_id, step, context.log.info))
             machine = Machine(Path(self.cache), logs, cuda_devices())
             if request.count and not machine.visible_gpus:
                 context.log.warning(f"no NVIDIA device is used: the step asked for {request} and runs on the CPU")

@@ -21,6 +21,7 @@ GPU_LEASES = Path("/tmp/forge-gpu-leases")
 
 
 WhenNoGpu = Literal["cpu", "fail"]
+StepPlace = Literal["local", "cluster"]
 
 
 class Settings(Value):
@@ -131,9 +132,15 @@ def load_settings() -> Settings:
     )
 
 
-def guarded_step() -> bool:
-    """Say whether this process belongs to a step of the executor, which holds its devices and counts its seconds."""
-    return STEP_VARIABLE in os.environ
+def step_place() -> StepPlace | None:
+    """Say where the executor has put the step that this process belongs to; None where no executor runs it."""
+    match os.environ.get(STEP_VARIABLE):
+        case "local":
+            return "local"
+        case "cluster":
+            return "cluster"
+        case _:
+            return None
 
 
 def cuda_devices() -> int:

@@ -6,7 +6,7 @@ after which it goes on without the event.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -21,12 +21,14 @@ from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, Postgr
 from sqlalchemy import Connection, Engine, event, select
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
-from forge_assets.settings import guarded_step, load_settings
-from forge_pipelines.ledger.postgres import patiently, postgres
+from forge_assets.settings import load_settings, step_place
+from forge_pipelines.ledger.postgres import connect, patiently, postgres
 
 PATIENCE_SECONDS = 90.0
 _WEBSERVER_PATIENCE_SECONDS = 5.0
 _CONNECT_SECONDS = 5
+_FIRST_TABLES = ["runs", "instance_info", "event_logs", "jobs"]
+"""Those by which Dagster's storages tell whether theirs are there."""
 
 T = TypeVar("T")
 
@@ -43,11 +45,12 @@ class ForgeStorage(DagsterStorage, ConfigurableClass):
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         settings, self._server, self._inst_data = load_settings(), ExitStack(), inst_data
-        patience = PATIENCE_SECONDS if guarded_step() else 0.0
+        patience = PATIENCE_SECONDS if step_place() is not None else 0.0
         databases = self._server.enter_context(postgres(settings.home, settings.postgres_url, patience))
-        self._runs = PatientRuns(databases.dagster)
-        self._events = PatientEvents(databases.dagster)
-        self._schedules = PatientSchedules(databases.dagster)
+        make_tables = not _has_tables(databases.dagster)
+        self._runs = PatientRuns(databases.dagster, make_tables)
+        self._events = PatientEvents(databases.dagster, make_tables)
+        self._schedules = PatientSchedules(databases.dagster, make_tables)
         # Dagster keeps the three storages and forgets this object: whoever has one of them uses the server.
         for storage in (self._runs, self._events, self._schedules):
             vars(storage)["forge_server"] = self._server
@@ -97,8 +100,8 @@ class _Patient:
 
     _engine: Engine
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)  # type: ignore[call-arg]  # Dagster's storage comes next
+    def __init__(self, url: str, make_tables: bool) -> None:
+        super().__init__(url, make_tables)  # type: ignore[call-arg]  # Dagster's storage comes next
         self._wait_up_to(PATIENCE_SECONDS)
 
     def connect(self, run_id: str | None = None) -> Connection:  # noqa: ARG002 - Dagster's schedules have it
@@ -156,6 +159,14 @@ class PatientEvents(_Patient, PostgresEventLogStorage):
         query = select(table.id).where(table.run_id == event.run_id, table.event == serialize_value(event))
         with self.connect() as connection:
             return connection.execute(query).first() is not None
+
+
+def _has_tables(url: str) -> bool:
+    """Ask once whether the three storages have their tables; each would list all tables at each opening."""
+    with closing(connect(url)) as session, session.cursor() as cursor:
+        cursor.execute("SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s) AS name", (_FIRST_TABLES,))
+        (found,) = cursor.fetchone()
+    return bool(found)
 
 
 def _open(patience_seconds: float, dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:

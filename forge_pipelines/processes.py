@@ -7,6 +7,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -143,6 +144,13 @@ def end(child: Child, grace_seconds: float = 5.0) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+
+
+def await_end(child: Child, patience_seconds: float) -> None:
+    """Let a child end by itself; end it, with all its descendants, when it has not after a while."""
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(patience_seconds)
+    end(child)
 
 
 def _end_all(family: list[psutil.Process], grace_seconds: float) -> None:

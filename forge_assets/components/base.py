@@ -1,6 +1,6 @@
 """What the three components share: their attributes are a stage's own configuration model, and nothing more."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -23,6 +23,7 @@ class NamedConfig(Protocol):
 
 
 ConfigT = TypeVar("ConfigT", bound=NamedConfig)
+ComponentT = TypeVar("ComponentT", bound=dg.Component)
 
 
 class YamlComponent(dg.Component, Generic[ConfigT]):
@@ -46,11 +47,21 @@ class YamlComponent(dg.Component, Generic[ConfigT]):
             ConfigError: a resolved attribute is not what the model asks for.
         """
         assert attributes is not None
-        written = attributes.model_dump(mode="json", exclude_unset=True)
+        written: Mapping[str, Any] = attributes.model_dump(mode="json", exclude_unset=True)
+        if "{{" in str(written):  # compiling what is no template takes as long
+            written = context.resolution_context.resolve_value(written)
         try:
-            return cls(cls.config_class.model_validate(context.resolution_context.resolve_value(written)))  # type: ignore[arg-type]
+            return cls(cls.config_class.model_validate(written))  # type: ignore[arg-type]
         except ValidationError as error:
             raise ConfigError(f"{_path(context)}: {error.errors()[0]['msg']}") from error
+
+
+def all_of(kind: type[ComponentT], context: dg.ComponentLoadContext) -> Sequence[ComponentT]:
+    """Return all components of a kind; Dagster itself looks through all files at each question."""
+    known: dict[type, Sequence[Any]] = vars(context.component_tree).setdefault("forge_components", {})
+    if kind not in known:
+        known[kind] = context.component_tree.get_all_components(kind)
+    return known[kind]
 
 
 def require_names(
@@ -61,7 +72,7 @@ def require_names(
     Raises:
         ConfigError: a name that no component has; the message says where, and which there are.
     """
-    known = sorted(found.config.name for found in context.component_tree.get_all_components(component))
+    known = sorted(found.config.name for found in all_of(component, context))
     for name in wanted:
         if name not in known:
             there_are = f"there are {', '.join(known)}" if known else "there is none"

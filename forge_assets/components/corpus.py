@@ -7,7 +7,7 @@ import dagster as dg
 
 from forge_assets.attempts import attempt
 from forge_assets.checks import expectation_checks
-from forge_assets.components.base import CPU_POOL, TemplateScaffolder, YamlComponent, require_names
+from forge_assets.components.base import CPU_POOL, TemplateScaffolder, YamlComponent, all_of, require_names
 from forge_assets.components.source import Source, owners_of
 from forge_assets.metadata import describe_corpus, materialization
 from forge_assets.progress import watch
@@ -78,12 +78,9 @@ class Corpus(YamlComponent[CorpusConfig]):
 
 def sources_of(corpora: Iterable[str], context: dg.ComponentLoadContext) -> list[SourceConfig]:
     """Return the configurations of the sources that the named corpora are made from, sorted by name."""
-    wanted, components = set(corpora), context.component_tree
+    wanted = set(corpora)
     names = {
-        source
-        for corpus in components.get_all_components(Corpus)
-        if corpus.config.name in wanted
-        for source in corpus.config.sources
+        source for corpus in all_of(Corpus, context) if corpus.config.name in wanted for source in corpus.config.sources
     }
-    found = (source.config for source in components.get_all_components(Source))
+    found = (source.config for source in all_of(Source, context))
     return sorted((source for source in found if source.name in names), key=lambda source: source.name)

@@ -188,10 +188,7 @@ class _Server:
         """Let the server end its steps and itself."""
         self.closed = True
         self._requests.close()
-        try:
-            self._process.wait(_SERVER_END_SECONDS)
-        finally:
-            processes.end(self._process)
+        processes.await_end(self._process, _SERVER_END_SECONDS)
 
 
 def only_step(context: StepHandlerContext) -> str:

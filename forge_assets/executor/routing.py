@@ -15,7 +15,7 @@ from forge_assets.executor.kubernetes import kubernetes_handler
 from forge_assets.executor.local import LocalSteps, only_step
 from forge_assets.executor.outcomes import OpenAttempt, Outcomes, Usage
 from forge_assets.instance import NOTHING_LEAVES
-from forge_assets.settings import Settings
+from forge_assets.settings import STEP_VARIABLE, Settings
 from forge_pipelines.errors import ConfigError
 from forge_pipelines.gpu.request import GpuRequest
 
@@ -42,7 +42,12 @@ class RoutedSteps(StepHandler):
         cluster = cluster_of(settings, kubernetes)
         if cluster is None:
             return cls(local, None, outcomes, all_steps=False)
-        return cls(local, kubernetes_handler(cluster, NOTHING_LEAVES), outcomes, all_steps=cluster.cpu_steps)
+        return cls(
+            local,
+            kubernetes_handler(cluster, {**NOTHING_LEAVES, STEP_VARIABLE: "cluster"}),
+            outcomes,
+            all_steps=cluster.cpu_steps,
+        )
 
     @property
     def name(self) -> str:

@@ -111,7 +111,7 @@ def _keep(order: StepOrder, server_pid: int, reports: socket.socket) -> None:
     try:
         said = partial(_say, reports, order.launch)
         with (
-            exported({STEP_VARIABLE: order.run}),
+            exported({STEP_VARIABLE: "local"}),
             leased(order.gpus, order.run, order.step.replace("__", "/"), said) as held,
         ):
             end = end.model_copy(update={"devices": tuple(f"{device.name} ({device.uuid})" for device in held)})

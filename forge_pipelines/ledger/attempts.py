@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from psycopg2.extras import RealDictCursor
 
-from forge_pipelines.ledger.postgres import connect
+from forge_pipelines.ledger.postgres import connect, patiently
 from forge_pipelines.manifest import Value
+
+_PATIENCE_SECONDS = 90.0
 
 Outcome = Literal["running", "succeeded", "failed", "cancelled", "lost"]
 
@@ -118,5 +120,8 @@ class Attempts:
         yield from (Attempt.model_validate(row) for row in rows)
 
     def _execute(self, statement: str, values: tuple[Any, ...]) -> None:
-        with closing(connect(self._url, patience_seconds=90)) as session, session.cursor() as cursor:
-            cursor.execute(statement, values)
+        def write() -> None:
+            with closing(connect(self._url, _PATIENCE_SECONDS)) as session, session.cursor() as cursor:
+                cursor.execute(statement, values)
+
+        patiently(write, _PATIENCE_SECONDS)  # to write the same twice does no harm

@@ -5,6 +5,7 @@ same FORGE_HOME share it; `keeper.py` runs it, and says how it ends with the las
 """
 
 import fcntl
+import logging
 import os
 import re
 import stat
@@ -29,6 +30,8 @@ from forge_pipelines.ledger.schema import migrate
 _CONNECT_SECONDS = 5
 _WAIT_SECONDS = 60
 _REFUSALS = re.compile(r"authentication failed|pg_hba\.conf|does not exist|not permitted|permission denied|no password")
+
+_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -200,7 +203,7 @@ def connect(url: str, patience_seconds: float = 0.0) -> connection:
 
 
 def patiently(doing: Callable[[], T], patience_seconds: float, is_away: Callable[[Exception], bool] | None = None) -> T:
-    """Do something again and again, for as long as the patience lasts and the server is away.
+    """Do something again and again, for as long as the patience lasts and the server is away; say so once.
 
     Args:
         doing: what may be done again.
@@ -210,13 +213,17 @@ def patiently(doing: Callable[[], T], patience_seconds: float, is_away: Callable
     Raises:
         Exception: of the last try, or of the first that another try cannot mend.
     """
-    deadline, wait_seconds = time.monotonic() + patience_seconds, 0.1
+    deadline, wait_seconds, said = time.monotonic() + patience_seconds, 0.1, False
     while True:
         try:
             return doing()
         except Exception as error:
             if not (is_away or _is_absent)(error) or time.monotonic() + wait_seconds > deadline:
                 raise
+            if not said:
+                reason = str(error).partition("\n")[0]
+                _LOG.warning("PostgreSQL is waited for, %.0f s at most: %s", patience_seconds, reason)
+                said = True
         time.sleep(wait_seconds)
         wait_seconds = min(2 * wait_seconds, 2.0)
 

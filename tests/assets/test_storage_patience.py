@@ -158,7 +158,7 @@ def test_a_first_opening_waits_for_nobody_and_a_steps_own_does(settings: Setting
             assert time.monotonic() - started < 5
         connect(databases.forge, patience_seconds=30).close()
         outage = back_after(3, settings.home)
-        with exported({STEP_VARIABLE: "run"}):
+        with exported({STEP_VARIABLE: "local"}):
             ForgeStorage().dispose()
         outage.join()
 

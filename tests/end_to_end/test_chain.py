@@ -19,6 +19,8 @@ from company import CONNECTIONS, Company
 from dagster_graphql import DagsterGraphQLClient
 
 from forge_assets.cli.up import running_address
+from forge_assets.instance import dagster_instance
+from forge_assets.settings import exported, load_settings
 from forge_pipelines.manifest import STAGES, Manifest
 from forge_pipelines.store import Store
 
@@ -216,3 +218,9 @@ def test_a_run_ended_in_training_leaves_no_process_and_goes_on_from_its_checkpoi
     result = company.forge("run", "clerk")
     assert result.returncode == 0, result.stdout + result.stderr
     assert store_of(company).latest("clerk", "trained_checkpoint").measured["resumed_from_step"] > 0
+    assert _statuses(company) == ["SUCCESS", "FAILURE"]  # none is left «started», the latest first
+
+
+def _statuses(company: Company) -> list[str]:
+    with exported({"FORGE_HOME": str(company.home)}), dagster_instance(load_settings()) as instance:
+        return [run.status.value for run in instance.get_runs()]

@@ -97,13 +97,11 @@ def fault_of_step(event: dg.DagsterEvent) -> Fault:
     if told is not None and told.description is not None:
         kind = str(told.metadata["fault"].value) if "fault" in told.metadata else "failure"
         return Fault(kind, told.description.removeprefix(f"{kind}: "), step)
-    said = _first_line(error.message).removeprefix(f"{Stopped.__name__}: ") if error else ""
-    kind, _, sentence = said.partition(": ")
-    if kind in _KINDS.values():
-        return Fault(kind, sentence, step)
     while error is not None and error.cause is not None:
         error = error.cause
-    return Fault(_UNEXPECTED, _first_line(error.message) if error else "the step gave no reason", step)
+    said = _first_line(error.message).removeprefix(f"{Stopped.__name__}: ") if error else "the step gave no reason"
+    kind, _, sentence = said.partition(": ")
+    return Fault(kind, sentence, step) if kind in _KINDS.values() else Fault(_UNEXPECTED, said, step)
 
 
 def _first_line(text: str) -> str:

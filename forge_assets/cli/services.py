@@ -11,7 +11,7 @@ from forge_pipelines import processes
 from forge_pipelines.errors import PlatformError
 
 _START_SECONDS = 180
-_MOST_RESTARTS = 5
+_MOST_RESTARTS = 10
 _RESTART_WINDOW_SECONDS = 600.0
 
 

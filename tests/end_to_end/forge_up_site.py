@@ -88,7 +88,7 @@ class Site:
     def services(self, name: str) -> list[psutil.Process]:
         """The living processes of a service, without its guard."""
         found = [process for process in self.processes() if is_living(process)]
-        return [process for process in found if name in process.cmdline() and "guard" not in process.cmdline()]
+        return [process for process in found if name in command_of(process) and "guard" not in command_of(process)]
 
     def answers(self) -> bool:
         try:
@@ -97,7 +97,15 @@ class Site:
             return False
 
     def sleepers(self) -> list[psutil.Process]:
-        return [process for process in self.processes() if "time.sleep(600)" in " ".join(process.cmdline())]
+        return [process for process in self.processes() if "time.sleep(600)" in " ".join(command_of(process))]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """What a process was started as; nothing where it has ended meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def is_living(process: psutil.Process) -> bool:

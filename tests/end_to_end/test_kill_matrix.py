@@ -14,7 +14,7 @@ import dagster as dg
 import psutil
 import pytest
 from dagster_graphql import DagsterGraphQLClient, ReloadRepositoryLocationStatus
-from forge_up_site import Site, wait_until
+from forge_up_site import Site, command_of, wait_until
 
 from forge_pipelines.gpu.inventory import devices
 from forge_pipelines.gpu.leases import Leases
@@ -85,15 +85,15 @@ class Machine(Site):
         """The processes of a run whose rank works, from the worker down, and the two services."""
         rank = next(iter(self.sleepers_last()))
         worker = psutil.Process(json.loads((self.home / "runs" / f"{run}.json").read_text())["pid"])
-        server = next(child for child in worker.children() if "forge_assets.executor.step_server" in child.cmdline())
+        server = next(child for child in worker.children() if "forge_assets.executor.step_server" in command_of(child))
         (guard,) = server.children()
-        (step,) = [child for child in guard.children() if child.cmdline() == server.cmdline()]
+        (step,) = [child for child in guard.children() if command_of(child) == command_of(server)]
         services = {"code server": self.service("code-server"), "daemon": self.service("dagster._daemon")}
         return {"run worker": worker, "step server": server, "guard": guard, "step": step, "rank": rank, **services}
 
     def sleepers_last(self) -> list[psutil.Process]:
         """The ranks that work: not the guards before them."""
-        return [found for found in self.sleepers() if "guard" not in found.cmdline()]
+        return [found for found in self.sleepers() if "guard" not in command_of(found)]
 
 
 @pytest.fixture(scope="module")

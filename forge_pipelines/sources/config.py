@@ -33,6 +33,14 @@ class Labels(Value):
     purpose: str | None = Field(None, description="What the documents may be used for.")
 
 
+class ReadingLimits(Value):
+    """What reading one file may cost. A file that costs more is rejected, and the others are read."""
+
+    seconds: float = Field(60.0, gt=0, le=86_400, description="Time for one file.")
+    memory_bytes: int = Field(2 << 30, ge=256 << 20, description="Memory of the process that reads it, in bytes.")
+    max_text_characters: int = Field(50_000_000, gt=0, description="Longer texts are rejected, in characters.")
+
+
 class SourceConfig(Value):
     """A place that documents come from, and what is known of them all."""
 
@@ -41,3 +49,4 @@ class SourceConfig(Value):
     folder: FolderPlace = Field(description="The folder that holds the documents.")
     labels: Labels = Field(description="Labels of every document.")
     max_file_bytes: int = Field(64 << 20, gt=0, description="Larger files are rejected, in bytes.")
+    reading: ReadingLimits = Field(default_factory=ReadingLimits, description="What reading one file may cost.")

@@ -2,6 +2,8 @@
 
 from array import array
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,15 @@ from forge_pipelines.pictures import LENGTHS_PICTURE, draw_lengths
 from forge_pipelines.progress import OnProgress, Progress, silent
 from forge_pipelines.sources.config import SourceConfig
 from forge_pipelines.sources.folder import Folder
+from forge_pipelines.sources.guarded.crew import read_guarded
+from forge_pipelines.sources.guarded.frames import Answer
 from forge_pipelines.sources.identity import document, rejection
 from forge_pipelines.sources.place import Item, ItemError, Listing, Place, Refusal
 from forge_pipelines.sources.readers import registry
 from forge_pipelines.store import Made, Publication, Store
 from forge_pipelines.tables import documents_writer, rejections_writer
 
-CODE_VERSION = "2"
+CODE_VERSION = f"2+readers-{registry.READERS_VERSION}"
 KIND = "raw_documents"
 DOCUMENTS = "documents.parquet"
 REJECTIONS = "rejections.parquet"
@@ -91,7 +95,7 @@ def _request(config: SourceConfig, listing: Listing) -> StageRequest:
         kind=KIND,
         name=config.name,
         inputs={"listing": listing.fingerprint},
-        parameters={"labels": config.labels.model_dump(mode="json")},
+        parameters=config.model_dump(mode="json", include={"labels", "reading"}),
         code_version=code_version(CODE_VERSION, *registry.LIBRARIES, "py3langid"),
     )
 
@@ -107,9 +111,13 @@ class _Maker:
         tally = _Tally()
         moved: dict[str, Refusal] = {}
         total = len(self.listing.items)
-        with documents_writer(folder / DOCUMENTS) as documents, rejections_writer(folder / REJECTIONS) as rejections:
-            for done, item in enumerate(self.listing.items, 1):
-                row = self._row(item, tally, moved)
+        with (
+            documents_writer(folder / DOCUMENTS) as documents,
+            rejections_writer(folder / REJECTIONS) as rejections,
+            closing(read_guarded(self._contents(tally, moved), self.config.reading)) as answers,
+        ):
+            for done, (item, answer) in enumerate(zip(self.listing.items, answers, strict=True), 1):
+                row = self._row(item, answer)
                 tally.add(row)
                 (documents if isinstance(row, Document) else rejections).add(row)
                 if done % _REPORT_EVERY_FILES == 0 or done == total:
@@ -121,17 +129,25 @@ class _Maker:
         (folder / LENGTHS_PICTURE).write_bytes(draw_lengths(tally.lengths))
         return Made(tally.counts(self.listing), self.config.labels.classification)
 
-    def _row(self, item: Item, tally: _Tally, moved: dict[str, Refusal]) -> Document | Rejection:
-        if item.refusal is not None:
-            return rejection(self.config, item, item.refusal)
+    def _contents(self, tally: _Tally, moved: dict[str, Refusal]) -> Iterator[bytes | Refusal]:
+        for item in self.listing.items:
+            if item.refusal is not None:
+                yield item.refusal
+                continue
+            try:
+                content = self.place.read(item)
+            except ItemError as refused:
+                moved[item.path] = refused.refusal
+                yield refused.refusal
+            else:
+                tally.num_bytes += len(content)
+                yield content
+
+    def _row(self, item: Item, answer: Answer) -> Document | Rejection:
+        if isinstance(answer, Refusal):
+            return rejection(self.config, item, answer)
         try:
-            content = self.place.read(item)
-        except ItemError as refused:
-            moved[item.path] = refused.refusal
-            return rejection(self.config, item, refused.refusal)
-        tally.num_bytes += len(content)
-        try:
-            return document(self.config, item, registry.read(content))
+            return document(self.config, item, answer)
         except ItemError as refused:
             return rejection(self.config, item, refused.refusal)
 

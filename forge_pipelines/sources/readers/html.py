@@ -4,10 +4,13 @@ import re
 
 from forge_pipelines.sources.place import ItemError
 from forge_pipelines.sources.readers.encoding import decode
+from forge_pipelines.sources.readers.html_parts import parse_html
 from forge_pipelines.sources.readers.reading import Reading
 
 _XML_DECLARATION = re.compile(r"\s*<\?xml[^>]{0,200}\?>")
-_START = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+_START = re.compile(
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:(?><!--.*?-->)\s*+)*+<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
+)
 
 
 def accepts(head: bytes) -> bool:
@@ -22,16 +25,9 @@ def read(content: bytes) -> Reading:
     Raises:
         ItemError: the page has no main content, is beyond the parser's limits, or is not text.
     """
-    import lxml.html  # type: ignore[import-untyped]
     import trafilatura
 
-    parser = lxml.html.HTMLParser(remove_comments=True, remove_pis=True)
-    page = decode(content)
-    tree = lxml.html.document_fromstring(_XML_DECLARATION.sub("", page, count=1), parser=parser, ensure_head_body=True)
-    # The parser stops silently at its limits (256 nested elements, 10 MB of text in one): the rest would be lost.
-    limits = [entry.message for entry in parser.error_log if entry.type_name == "ERR_RESOURCE_LIMIT"]
-    if limits:
-        raise ItemError("html_limits", f"is HTML that cannot be read whole: {limits[0].strip()}")
+    tree = parse_html(_XML_DECLARATION.sub("", decode(content), count=1))
     title = " ".join((tree.findtext(".//title") or "").split())
     text = trafilatura.extract(tree, output_format="markdown", include_formatting=True, include_comments=False)
     if not text:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from forge_pipelines.errors import DataError
 from forge_pipelines.manifest import Classification, Document, Manifest, Rejection
 from forge_pipelines.progress import Progress
-from forge_pipelines.sources.config import FolderPlace, SourceConfig
+from forge_pipelines.sources.config import FolderPlace, ReadingLimits, SourceConfig
 from forge_pipelines.sources.stage import read_source
 from forge_pipelines.store import Store
 
@@ -22,6 +23,10 @@ Contents = Callable[[Manifest], tuple[dict[str, Document], dict[str, Rejection]]
 
 def at(config: SourceConfig, folder: Path) -> SourceConfig:
     return config.model_copy(update={"folder": FolderPlace(path=str(folder)), "description": "elsewhere"})
+
+
+def limited(config: SourceConfig, **limits: Any) -> SourceConfig:
+    return config.model_copy(update={"reading": ReadingLimits.model_validate(limits)})
 
 
 def test_every_file_is_a_document_or_a_rejection(
@@ -111,7 +116,8 @@ def test_a_line_of_200_mb_is_a_rejection_or_passes_whole(
         for _ in range(200):
             file.write(b"forge pump " * 95_325)
     num_bytes = (documents / "line.txt").stat().st_size
-    kept, rejected = contents(read_source(configure(max_file_bytes), store).manifest)
+    config = limited(configure(max_file_bytes), max_text_characters=300_000_000)
+    kept, rejected = contents(read_source(config, store).manifest)
     if max_file_bytes > num_bytes:
         assert len(kept["line.txt"].text) == num_bytes
     else:
@@ -128,7 +134,7 @@ def test_a_source_of_which_every_file_is_rejected_publishes_nothing(
     documents: Path, configure: Configure, store: Store
 ) -> None:
     shutil.rmtree(documents / "deep")
-    (documents / "plain.txt").write_bytes(b"%PDF-1.4")
+    (documents / "plain.txt").write_bytes(b"\x7fELF")
     (documents / "read.md").write_bytes(b"\0")
     (documents / "void.md").write_bytes(b"")
     message = (
@@ -190,3 +196,32 @@ def test_progress_is_told_in_files(configure: Configure, store: Store) -> None:
         ("listing", 4, 4, "files"),
         ("handbook: reading", 4, 4, "files"),
     ]
+
+
+def test_a_file_beyond_a_limit_is_a_rejection_and_another_limit_is_another_publication(
+    configure: Configure, store: Store, contents: Contents
+) -> None:
+    before = read_source(configure(), store).manifest
+    after = read_source(limited(configure(), max_text_characters=100), store).manifest
+    assert before.fingerprint != after.fingerprint
+    kept, rejected = contents(after)
+    assert {path: row.rule for path, row in rejected.items()} == {"deep/er/page.html": "too_much_text"}
+    assert kept == {path: row for path, row in contents(before)[0].items() if path in kept}
+
+
+def test_killed_readers_change_nothing(documents: Path, configure: Configure, store: Store, tmp_path: Path) -> None:
+    for number in range(200):
+        (documents / f"{number:03}.txt").write_text(f"The pump of hall {number} stands at its place.")
+    killed = 0
+
+    def kill(progress: Progress) -> None:
+        nonlocal killed
+        if progress.stage.endswith("reading") and progress.done < progress.total:
+            for reader in psutil.Process().children():
+                reader.kill()
+                killed += 1
+
+    disturbed = read_source(configure(), store, kill)
+    clean = read_source(configure(), Store(str(tmp_path / "clean"), tmp_path / "scratch"))
+    assert killed >= 2
+    assert disturbed.manifest.fingerprint == clean.manifest.fingerprint

@@ -58,7 +58,8 @@ def text(content: str) -> Reading:
 
 
 def readers_of(pid: int) -> list[psutil.Process]:
-    return [child for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+    living = [child for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in living if "forge_pipelines.sources.guarded.worker" in child.cmdline()]
 
 
 def until(condition: Callable[[], bool]) -> bool:

@@ -1,13 +1,11 @@
 """`forge gpus`: the devices of this machine, who holds each, and who waits."""
 
-from functools import partial
-
 from rich.table import Table
 
 from forge_assets.cli.screen import wide_console
+from forge_assets.leasing import leases
 from forge_assets.settings import Settings
-from forge_pipelines.gpu.inventory import devices
-from forge_pipelines.gpu.leases import Leases, LeasesState
+from forge_pipelines.gpu.leases import LeasesState
 from forge_pipelines.gpu.tenancy import DeviceState
 
 _GIB = 1 << 30
@@ -16,7 +14,7 @@ _GIB = 1 << 30
 def show_gpus(settings: Settings) -> int:
     """Print every device with its holder, then the queue in order; return the exit code, 0."""
     console = wide_console()
-    state = Leases(settings.gpu_leases, partial(devices, settings.gpu_inventory)).state()
+    state = leases(settings).state()
     if not state.devices:
         console.print("this machine has no NVIDIA device or driver; FORGE_GPU_INVENTORY may declare devices")
         return 0

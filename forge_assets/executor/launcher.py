@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import time
 from typing import TYPE_CHECKING
 
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
@@ -17,8 +16,6 @@ from forge_pipelines.errors import ForgeError
 
 if TYPE_CHECKING:
     from dagster._core.instance import DagsterInstance
-
-_GRACE_SECONDS = 15.0
 
 
 class ForgeRunLauncher(DefaultRunLauncher):
@@ -46,10 +43,8 @@ class ForgeRunLauncher(DefaultRunLauncher):
     def _fault(self, run: DagsterRun) -> str | None:
         """Say what is wrong with the process of a started run, if anything is."""
         worker = worker_of(load_settings().home, run.run_id)
-        if worker is None:
-            record = self._instance.get_run_record_by_id(run.run_id)
-            started = record.start_time if record and record.start_time else time.time()
-            return None if time.time() - started < _GRACE_SECONDS else "it has no process"
+        if worker is None:  # another executor runs it, which tells nobody of its process
+            return None
         if worker.state == "hung":
             os.kill(worker.pid, signal.SIGKILL)
             return f"its process {worker.pid} hung, and was ended"

@@ -1,6 +1,5 @@
 """`forge gc` on an installation of its own: it shows first, removes when told to, and leaves running work alone."""
 
-import os
 from pathlib import Path
 
 import dagster as dg
@@ -9,22 +8,13 @@ import pytest
 from forge_assets.cli.gc import collect_garbage, in_units
 from forge_assets.cli.verify import verify_store
 from forge_assets.instance import dagster_instance
-from forge_assets.settings import Settings, load_settings
+from forge_assets.settings import Settings
 from forge_pipelines.manifest import Classification, StageRequest
 from forge_pipelines.store import Made, Store
 
 
 @dg.asset(key=["handbook", "raw_documents"])
 def raw_documents() -> None: ...
-
-
-@pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
-    for name in os.environ:
-        if name.startswith("FORGE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("FORGE_HOME", str(tmp_path / "home"))
-    return load_settings()
 
 
 def publish(store: Store, number: int) -> None:

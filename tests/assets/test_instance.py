@@ -14,20 +14,11 @@ from dagster_postgres import PostgresRunStorage
 
 from forge_assets.executor.workers import HOST_TAG, here, working
 from forge_assets.instance import dagster_instance, end_lost_runs, forge_environment
-from forge_assets.settings import Settings, exported, load_settings
+from forge_assets.settings import Settings, exported
 from forge_pipelines.errors import PlatformError
 
 ROOT = Path(__file__).parent.parent.parent
 OLD_SCHEMA = "7e2f3204cf8e"
-
-
-@pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
-    for name in os.environ:
-        if name.startswith("FORGE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("FORGE_HOME", str(tmp_path / "home"))
-    return load_settings()
 
 
 @dg.asset

@@ -1,6 +1,5 @@
 """A PostgreSQL that goes away is waited for, and what was to be written is written, once."""
 
-import os
 import threading
 import time
 from collections import Counter
@@ -18,7 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from forge_assets.instance import dagster_instance, forge_environment
-from forge_assets.settings import STEP_VARIABLE, Settings, exported, load_settings
+from forge_assets.settings import STEP_VARIABLE, Settings, exported
 from forge_assets.storage import ForgeStorage
 from forge_pipelines.errors import PlatformError
 from forge_pipelines.ledger.addresses import address_of
@@ -30,15 +29,6 @@ AWAY_SECONDS = 8.0  # Dagster's own patience is about six
 @dg.asset
 def answer() -> int:
     return 42
-
-
-@pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
-    for name in os.environ:
-        if name.startswith("FORGE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("FORGE_HOME", str(tmp_path / "home"))
-    return load_settings()
 
 
 @contextmanager

@@ -1,27 +1,18 @@
 """Nobody but the launcher notices that a run's process is gone when its code server is gone, too."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.launcher import WorkerStatus
+from run_worker import start_worker
 
 from forge_assets.executor.launcher import ForgeRunLauncher
 from forge_assets.executor.workers import HOST_TAG, here
 from forge_assets.instance import dagster_instance
 from forge_assets.settings import load_settings
-
-WORKS = """
-import sys, time
-from pathlib import Path
-from forge_assets.executor.workers import work_to_the_end
-work_to_the_end(Path(sys.argv[1]), sys.argv[2])
-print("works", flush=True)
-time.sleep(600)
-"""
 
 
 @pytest.fixture
@@ -42,10 +33,7 @@ def started_run(instance: dg.DagsterInstance) -> tuple[dg.DagsterRun, subprocess
         nothing()
 
     run = instance.create_run_for_job(empty, status=dg.DagsterRunStatus.STARTED, tags={HOST_TAG: here()})
-    command = [sys.executable, "-c", WORKS, str(load_settings().home), run.run_id]
-    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert worker.stdout is not None and worker.stdout.readline() == "works\n"
-    return run, worker
+    return run, start_worker(load_settings().home, run.run_id)
 
 
 def test_a_run_whose_process_was_killed_is_told_as_failed_and_its_cancelling_ends_at_once(
@@ -70,3 +58,11 @@ def test_a_run_of_another_machine_is_its_own_affair(instance: dg.DagsterInstance
     worker.wait()
     elsewhere = run.with_tags({HOST_TAG: "another:/home"})
     assert instance.run_launcher.check_run_worker_health(elsewhere).status == WorkerStatus.RUNNING
+
+
+def test_a_run_of_another_executor_is_left_alone(instance: dg.DagsterInstance) -> None:
+    run, worker = started_run(instance)
+    worker.kill()
+    worker.wait()
+    (load_settings().home / "runs" / f"{run.run_id}.json").unlink()
+    assert instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING

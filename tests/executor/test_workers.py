@@ -1,26 +1,16 @@
 """A run's process is known to live, to hang or to be gone, however it ended and whatever has its number now."""
 
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-from forge_assets.executor.workers import forget_finished, work_to_the_end, worker_of, working
+from run_worker import start_worker
 
-WORKS = """
-import sys, time
-from pathlib import Path
-from forge_assets.executor.workers import work_to_the_end
-work_to_the_end(Path(sys.argv[1]), "run")
-print("works", flush=True)
-time.sleep(600)
-"""
+from forge_assets.executor.workers import forget_finished, work_to_the_end, worker_of, working
 
 
 def test_a_worker_that_was_killed_is_gone(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", WORKS, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "works\n"
+    process = start_worker(tmp_path, "run")
     found = worker_of(tmp_path, "run")
     assert found is not None and (found.pid, found.state) == (process.pid, "alive")
     process.kill()

@@ -2,7 +2,8 @@
 
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,23 @@ from forge_assets.summary import (
     summarize_report,
     summarize_shards,
 )
-from forge_pipelines.corpus.reading import DATA_DOCS
+from forge_pipelines.corpus import reading
 from forge_pipelines.evaluation.reading import read_report
 from forge_pipelines.evaluation.report import Report
 from forge_pipelines.evaluation.stage import BEFORE_AFTER_PICTURE
-from forge_pipelines.manifest import Document, Manifest
+from forge_pipelines.manifest import Document, Manifest, Rejection
 from forge_pipelines.pictures import LENGTHS_PICTURE
 from forge_pipelines.registry.stage import MODEL_VERSION, VERDICTS, ModelVersion
+from forge_pipelines.sources.assembly import DOCUMENTS, REJECTIONS
+from forge_pipelines.sources.identity import standing
 from forge_pipelines.store import Publication, Store
-from forge_pipelines.tables import read_documents, read_rejections, sample
+from forge_pipelines.tables import find_documents, read_rejections, sample
 from forge_pipelines.training.stage import LOSS_PICTURE
 
 Metadata = Mapping[str, Any]
 
 _SAMPLES = 3
+_FORMATS = 5
 _SAMPLE_CHARACTERS = 600
 _WIDTH = 44
 
@@ -66,15 +70,18 @@ def materialization(
 
 
 def describe_documents(folder: Path, manifest: Manifest) -> Metadata:
-    """Describe raw documents: formats, languages, what was rejected and why, samples."""
+    """Describe raw documents: formats, languages, labels, what was rejected and why, a sample of each format."""
+    counts = manifest.counts
+    kinds = {} if set(counts["by_kind"]) == {"text"} else {"kinds": _counted("kind", counts["by_kind"])}
     return {
         **_told(summarize_documents(manifest)),
         "lengths": _picture(manifest, LENGTHS_PICTURE, "lengths of documents"),
-        "formats": _counted("format", manifest.counts["by_media_type"]),
-        "languages": _counted("language", manifest.counts["by_language"]),
-        "rejections": _counted("rule", manifest.counts["rejected_by_rule"]),
-        "rejected samples": _rejection_samples(folder / "rejections.parquet"),
-        "samples": _document_samples(folder / "documents.parquet"),
+        "formats": _counted("format", counts["by_media_type"]),
+        **kinds,
+        "languages": _counted("language", counts["by_language"]),
+        "classifications": _counted("classification", counts["by_classification"]),
+        "rejections": _rejections(folder / REJECTIONS, manifest),
+        "samples": _excerpts(_of_each_format(folder / DOCUMENTS, counts["by_media_type"])),
     }
 
 
@@ -82,12 +89,11 @@ def describe_corpus(folder: Path, manifest: Manifest) -> Metadata:
     """Describe a corpus: what each source gave, what was rejected and why, samples, Data Docs."""
     return {
         **_told(summarize_corpus(manifest)),
-        "data docs": _link("open Data Docs", page_url(manifest, f"{DATA_DOCS}/index.html")),
+        "data docs": _link("open Data Docs", page_url(manifest, f"{reading.DATA_DOCS}/index.html")),
         "lengths": _picture(manifest, LENGTHS_PICTURE, "lengths of documents"),
         "sources": _counted("source", manifest.counts["documents_by_source"], "documents"),
-        "rejections": _counted("rule", manifest.counts["rejected_by_rule"]),
-        "rejected samples": _rejection_samples(folder / "rejections.parquet"),
-        "samples": _document_samples(folder / "train.parquet"),
+        "rejections": _rejections(folder / reading.REJECTIONS, manifest),
+        "samples": _excerpts(sample(reading.read_train(folder), _SAMPLES)),
     }
 
 
@@ -175,28 +181,67 @@ def _link(title: str, url: str) -> dg.MarkdownMetadataValue:
 
 def _counted(what: str, counts: Mapping[str, int], of: str = "documents") -> dg.TableMetadataValue:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    records = [dg.TableRecord({what: name, of: count}) for name, count in ordered]
-    return dg.MetadataValue.table(records, schema=_schema(**{what: "string", of: "int"}))
+    # The number first: a long name after it is cut by the page's margin, and takes nothing else along.
+    records = [dg.TableRecord({of: count, what: name}) for name, count in ordered]
+    return dg.MetadataValue.table(records, schema=_schema(**{of: "int", what: "string"}))
 
 
 def _schema(**columns: str) -> dg.TableSchema:
     return dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in columns.items()])
 
 
-def _document_samples(path: Path) -> dg.MarkdownMetadataValue:
-    documents = sample(read_documents(path), _SAMPLES)
+def _of_each_format(path: Path, formats: Mapping[str, int]) -> list[Document]:
+    """Return the first documents of the most frequent formats, the most frequent first."""
+    most = [name for name, _ in Counter(formats).most_common(_FORMATS)]
+    of_each = max(1, _SAMPLES // len(most))
+    missing = Counter({name: min(of_each, formats[name]) for name in most})
+
+    def is_wanted(labels: Mapping[str, Any]) -> bool:
+        missing[labels["media_type"]] -= 1
+        return missing[labels["media_type"]] >= 0
+
+    found = sample(find_documents(path, is_wanted), missing.total())
+    return sorted(found, key=lambda document: most.index(document.media_type))
+
+
+def _excerpts(documents: Iterable[Document]) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md("\n\n".join(_excerpt(document) for document in documents))
 
 
 def _excerpt(document: Document) -> str:
     text = document.text[:_SAMPLE_CHARACTERS].replace("```", "'''")
-    return f"**{escape(document.uri)}** ({document.media_type}, {document.licence})\n\n```text\n{text}\n```"
+    where = standing(document)
+    held = f" in {escape(where.holder)}" if where.holder else ""
+    return f"**{escape(where.name)}**{held} ({document.media_type}, {document.licence})\n\n```text\n{text}\n```"
 
 
-def _rejection_samples(path: Path) -> dg.TableMetadataValue:
-    rejections = sample(read_rejections(path), 10)
-    records = [dg.TableRecord({"rule": row.rule, "document": row.uri, "reason": row.reason}) for row in rejections]
-    return dg.MetadataValue.table(records, schema=_schema(rule="string", document="string", reason="string"))
+def _rejections(path: Path, manifest: Manifest) -> dg.TableMetadataValue:
+    """Return a table of the rules by which something was rejected, an example of each, and how to see the others."""
+    counts = manifest.counts["rejected_by_rule"]
+    examples = _first_of_each(read_rejections(path), len(counts))
+    records = [
+        dg.TableRecord(
+            {
+                "rule": rule,
+                "documents": counts[rule],
+                "for example": f"{example.uri} {example.reason}",
+                "all of them": f"forge documents {manifest.name} --rejected --rule {rule}",
+            }
+        )
+        for rule, example in sorted(examples.items(), key=lambda item: (-counts[item[0]], item[0]))
+    ]
+    columns = {"rule": "string", "documents": "int", "for example": "string", "all of them": "string"}
+    return dg.MetadataValue.table(records, schema=_schema(**columns))
+
+
+def _first_of_each(rejections: Iterable[Rejection], num_rules: int) -> Mapping[str, Rejection]:
+    """Return the first rejection by each rule; no more are read than that takes."""
+    found: dict[str, Rejection] = {}
+    rows = iter(rejections)
+    while len(found) < num_rules:
+        row = next(rows)
+        found.setdefault(row.rule, row)
+    return found
 
 
 def _picture(manifest: Manifest, path: str, title: str) -> dg.MarkdownMetadataValue:

@@ -2,10 +2,11 @@
 
 import time
 from contextvars import ContextVar
+from dataclasses import replace
 
 import dagster as dg
 
-from forge_pipelines.progress import OnProgress, Progress, silent
+from forge_pipelines.progress import OnProgress, Pace, Progress, silent
 
 LISTENER: ContextVar[OnProgress] = ContextVar("listener", default=silent)
 """Who watches the stages that run in this process."""
@@ -17,11 +18,14 @@ def watch(context: dg.AssetExecutionContext, *others: OnProgress) -> OnProgress:
     """Return an ``on_progress`` that feeds the run's log, the listener, and ``others``."""
     last_log = 0.0
     listener = LISTENER.get()
+    paces = Paces()
 
     def report(progress: Progress) -> None:
         nonlocal last_log
-        for other in (listener, *others):
+        for other in others:
             other(progress)
+        progress = paces.rated(progress)
+        listener(progress)
         now = time.monotonic()
         if progress.message:
             context.log.info(progress.message)
@@ -32,9 +36,37 @@ def watch(context: dg.AssetExecutionContext, *others: OnProgress) -> OnProgress:
     return report
 
 
+class Paces:
+    """Measures the rate of every stage that gives none of its own."""
+
+    def __init__(self) -> None:
+        self._paces: dict[str, Pace] = {}
+
+    def rated(self, progress: Progress) -> Progress:
+        """Return a report with its stage's rate, as soon as one can be told."""
+        if progress.message or not progress.unit or progress.rate_name in progress.metrics:
+            return progress
+        if progress.stage not in self._paces:
+            self._paces[progress.stage] = Pace(progress.done)
+            return progress
+        [rate] = self._paces[progress.stage].per_second(progress.done)
+        return replace(progress, metrics={**progress.metrics, progress.rate_name: rate}) if rate > 0 else progress
+
+
 def in_words(progress: Progress) -> str:
-    """Say a report in one line: the stage, how far it is, and its numbers."""
+    """Say a report in one line: the stage, how far it is, its numbers, and the time that is left."""
     total = f" of {progress.total:,.0f}" if progress.total else ""
     position = f" {progress.done:,.0f}{total} {progress.unit}" if progress.unit else ""
     metrics = "".join(f", {name} {value:.4g}" for name, value in progress.metrics.items())
-    return f"{progress.stage}{position}{metrics}"
+    left = time_left(progress)
+    return f"{progress.stage}{position}{metrics}{f', {left}' if left else ''}"
+
+
+def time_left(progress: Progress) -> str:
+    """Say how long a stage goes on (``"45 s left"``), or nothing where that is not known or it is at its end."""
+    if not (seconds := round(progress.seconds_left or 0)):
+        return ""
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    if hours:
+        return f"{hours:,} h {minutes} min left"
+    return f"{minutes} min {seconds % 60} s left" if minutes else f"{seconds} s left"

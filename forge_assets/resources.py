@@ -10,13 +10,14 @@ import dagster as dg
 
 from forge_assets.leasing import leased
 from forge_assets.output import followed
-from forge_assets.settings import Settings, cuda_devices, load_settings, step_place
+from forge_assets.settings import Settings, connection, cuda_devices, load_settings, step_place
 from forge_pipelines.evaluation.stage import EvaluationEnvironment
 from forge_pipelines.gpu.request import GpuRequest
 from forge_pipelines.manifest import StageRequest
 from forge_pipelines.progress import OnProgress
 from forge_pipelines.registry.runs import curves
 from forge_pipelines.registry.tracking import Tracking
+from forge_pipelines.sources.connections import Connections
 from forge_pipelines.store import Store
 from forge_pipelines.training.ranks import TrainingEnvironment
 
@@ -108,10 +109,19 @@ class RegistryResource(dg.ConfigurableResource):
         return curves(self.open(), training.name, training.key, training.parameters)
 
 
+class ConnectionsResource(dg.ConfigurableResource):
+    """Databases and object stores, with their passwords: nothing is held, and each is read when it is asked for."""
+
+    def open(self) -> Connections:
+        """Return what finds a connection by its name."""
+        return connection
+
+
 def forge_resources(settings: Settings) -> Mapping[str, Any]:
     """Return the resources that Forge's components need, for the Definitions of any project."""
     return {
         "forge_store": StoreResource(address=settings.store, scratch=str(settings.home / "scratch")),
         "forge_machine": MachineResource(cache=str(settings.cache), logs=str(settings.logs)),
         "forge_registry": RegistryResource(),
+        "forge_connections": ConnectionsResource(),
     }

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr
 from forge_pipelines.errors import ConfigError
 from forge_pipelines.ledger.addresses import addresses
 from forge_pipelines.manifest import Value
+from forge_pipelines.sources.connections import Connection, connections_of, parse_connection, written_connection
 
 DEFINITIONS = "forge_assets.definitions"
 PAGES_URL = "http://127.0.0.1:3030"
@@ -146,6 +147,24 @@ def step_place() -> StepPlace | None:
 def cuda_devices() -> int:
     """Return how many devices a step that has its lease sees by CUDA."""
     return len([name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name])
+
+
+def connection(name: str) -> Connection:
+    """Return what the site gives as a database or an object store: `sources.connections.Connections`.
+
+    It stands in the variable FORGE_CONNECTION_<NAME>, or else in the YAML file that FORGE_CONNECTIONS names.
+
+    Raises:
+        ConfigError: it is not given, or damaged; the message says where, and never quotes it.
+    """
+    variable, file = f"FORGE_CONNECTION_{name.upper()}", _file("FORGE_CONNECTIONS")
+    if text := os.environ.get(variable):
+        return written_connection(text, f"the environment variable {variable}")
+    held = {} if file is None else connections_of(file, "FORGE_CONNECTIONS")
+    if name in held:
+        return parse_connection(held[name], f"the connection {name} in {file}")
+    also = "the file that FORGE_CONNECTIONS names" if file is None else file
+    raise ConfigError(f"the connection {name} is not known here: set {variable}, or write {name} into {also}")
 
 
 @contextmanager

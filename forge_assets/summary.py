@@ -13,11 +13,15 @@ def summarize_documents(manifest: Manifest) -> Summary:
     """Sum up raw documents."""
     counts = manifest.counts
     skipped = _listed({"hidden files": counts["skipped_hidden"], "links": counts["skipped_links"]})
+    others = counts["from_other_files"]
+    came_out = f"; {_several(others, 'document')} came out of them as members, attachments or records" if others else ""
+    kinds = f" ({_listed(counts['by_kind'])})" if set(counts["by_kind"]) != {"text"} else ""
     return {
-        "came in": f"{_several(counts['files'], 'file')}, {_size(counts['bytes'])}",
-        "made": f"{counts['documents']:,} documents, {counts['characters']:,} characters",
+        "came in": f"{_several(counts['files'], 'file')}, {_size(counts['bytes'])}{came_out}",
+        "made": f"{_several(counts['documents'], 'document')}{kinds}, {counts['characters']:,} characters",
         "thrown away": _rejected(counts) + (f"; not looked at: {skipped}" if skipped else ""),
-        "next": "If too much was rejected, mend the files or folder in the source's YAML; else make its corpora.",
+        "next": f"Look inside: forge documents {manifest.name}. If too much was rejected, mend the files or the YAML; "
+        "else make its corpora.",
     }
 
 

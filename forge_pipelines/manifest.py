@@ -8,10 +8,23 @@ from enum import StrEnum
 from importlib.metadata import version
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 """The name of a source, corpus or model: it stands in asset keys, folders, database rows and addresses."""
+
+
+def _spdx(expression: str) -> str:
+    try:
+        return canonicalize_license_expression(expression)
+    except InvalidLicenseExpression as error:
+        example = "an identifier such as Apache-2.0, or LicenseRef- and a name of your own"
+        raise ValueError(f"{expression!r} is no SPDX licence expression; write {example}") from error
+
+
+Licence = Annotated[str, AfterValidator(_spdx)]
+"""An SPDX licence expression, as https://spdx.org/licenses lists the identifiers, in its canonical spelling."""
 
 STAGES = (
     "raw_documents",

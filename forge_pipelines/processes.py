@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,17 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 Child = subprocess.Popen[str]
 """A started process: `poll()`, `wait()`, `send_signal()`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transformed:
+    """What a command made of its input: its exit code, its standard output, and its standard error's last line."""
+
+    exit_code: int
+    output: bytes
+    complaint: str
+
+
 _GUARDED = "FORGE_GUARDED_PARENT"
 _POLITE = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that wait for each other sleep: where others use the cores too, spinning slows all of them."""
@@ -128,7 +140,36 @@ def run(
         child.stdout.close()
 
 
-def end(child: Child, grace_seconds: float = 5.0) -> None:
+def transform(command: Sequence[str], content: bytes, timeout_seconds: float) -> Transformed:
+    """Give a command bytes, and return what it makes of them; no descendant of it is left.
+
+    Args:
+        command: the program and its arguments; it ends when this process does.
+        content: its standard input, which it need not read.
+        timeout_seconds: how long it may take.
+
+    Raises:
+        TimeoutError: it took longer, and was ended.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-m", "forge_pipelines.processes", "guard", str(os.getpid()), *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**_POLITE, **os.environ},
+        start_new_session=True,
+    ) as child:
+        try:
+            output, complaints = child.communicate(content, timeout_seconds)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"{command[0]} took more than {timeout_seconds:g} seconds") from error
+        finally:
+            end(child)
+    lines = complaints.decode("utf-8", "replace").strip().splitlines()
+    return Transformed(child.returncode, output, lines[-1] if lines else "")
+
+
+def end(child: Child | subprocess.Popen[bytes], grace_seconds: float = 5.0) -> None:
     """End a child and all its descendants: SIGTERM, then SIGKILL to those that are left after the grace."""
     if child.poll() is not None:
         return  # its number may be another process's by now

@@ -65,6 +65,23 @@ def _sweep(root: Path) -> None:
             continue
 
 
+@contextmanager
+def full_disk_named(title: str, folder: Path) -> Iterator[None]:
+    """Say in one sentence that the disk is full, of work that loses nothing by it.
+
+    Raises:
+        PlatformError: the disk that holds ``folder`` is full.
+        OSError: any other fault of the disk, as it was.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        message = f"{title}: the disk that holds {folder} is full; nothing was lost"
+        raise PlatformError(f"{message}, free some space and run the same command again") from error
+
+
 def sync_folder(folder: Path) -> None:
     """Force a folder and every file below it to the disk."""
     for path in [*folder.rglob("*"), folder]:

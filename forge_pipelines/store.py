@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from forge_pipelines.errors import DataError, PlatformError
+from forge_pipelines.errors import DataError
 from forge_pipelines.manifest import Classification, FileEntry, Manifest, StageRequest
 from forge_pipelines.places import MANIFEST, Place, Remnant, open_place
-from forge_pipelines.staging import FULL
+from forge_pipelines.staging import full_disk_named
 
 _LATEST = "latest"
 
@@ -221,6 +221,12 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def memory(self, name: str, kind: str) -> Path:
+        """Return a local folder for what a stage remembers from one run to the next, and could find out again."""
+        folder = self.work / name / kind / "memory"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def _publish(self, request: StageRequest, make: Callable[[Path], Made]) -> tuple[Manifest, bool]:
         started = time.monotonic()
         with self._place.staging() as staging:
@@ -230,15 +236,8 @@ class Store:
             fresh = self._place.commit(staging, target, _to_json(manifest), manifest.fingerprint)
         return (manifest if fresh else self._require(target)), fresh
 
-    @contextmanager
-    def _full_disk_named(self, title: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            message = f"{title}: the disk that holds {self._place.staging_root.parent} is full; nothing was lost"
-            raise PlatformError(f"{message}, free some space and run the same command again") from error
+    def _full_disk_named(self, title: str) -> AbstractContextManager[None]:
+        return full_disk_named(title, self._place.staging_root.parent)
 
     def _inspect(self, manifest: Manifest) -> tuple[Path, list[str]]:
         target, paths = self._target(manifest), [entry.path for entry in manifest.files]

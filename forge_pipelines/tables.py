@@ -1,7 +1,8 @@
 """Documents and rejections as Parquet: the one place that knows their columns."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,22 @@ BATCH_ROWS = 512
 BATCH_CHARACTERS = 32 << 20
 """A batch ends at either: it is what writer and reader hold in memory."""
 
-_SEGMENTS = pa.list_(pa.struct([("role", pa.string()), ("text", pa.large_string())]))
+SEGMENTS = pa.list_(pa.struct([("role", pa.string()), ("text", pa.large_string())]))
 DOCUMENT_SCHEMA = pa.schema(
-    [(field.name, _SEGMENTS if field.name == "segments" else pa.string()) for field in fields(Document)]
+    [(field.name, SEGMENTS if field.name == "segments" else pa.string()) for field in fields(Document)]
 )
+_LABELS = [name for name in DOCUMENT_SCHEMA.names if name != "segments"]
 REJECTION_SCHEMA = pa.schema([(field.name, pa.string()) for field in fields(Rejection)])
 
 
 class TableWriter:
-    """Writes rows of one schema to a Parquet file (zstd), a batch at a time; a context manager."""
+    """Writes rows of one schema to a Parquet file (zstd), a batch at a time; a context manager.
+
+    A batch is compressed and written while the next one is gathered.
+
+    Raises:
+        OSError: the disk is full; it comes with a later row, or at the end.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
@@ -31,21 +39,31 @@ class TableWriter:
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_statistics=False)
         self._rows: list[dict[str, Any]] = []
         self._num_characters = 0
+        self._aside = ThreadPoolExecutor(max_workers=1)
+        self._writing: Future[None] | None = None
         self.num_rows = 0
 
     def add(self, row: Document | Rejection) -> None:
         """Append one row; it reaches the disk with its batch."""
-        self._rows.append(asdict(row))
-        self.num_rows += 1
+        columns = {name: getattr(row, name) for name in self._schema.names}
         if isinstance(row, Document):
-            self._num_characters += sum(len(segment.text) for segment in row.segments)
+            columns["segments"] = [{"role": each.role, "text": each.text} for each in row.segments]
+            self._num_characters += sum(len(each.text) for each in row.segments)
+        self._rows.append(columns)
+        self.num_rows += 1
         if len(self._rows) == BATCH_ROWS or self._num_characters >= BATCH_CHARACTERS:
             self._flush()
 
     def _flush(self) -> None:
         if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            batch = pa.Table.from_pylist(self._rows, schema=self._schema)
             self._rows, self._num_characters = [], 0
+            self._await_written()
+            self._writing = self._aside.submit(self._writer.write_table, batch)
+
+    def _await_written(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
 
     def __enter__(self) -> "TableWriter":
         """Return the writer itself."""
@@ -53,9 +71,10 @@ class TableWriter:
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         """Write what remains and close the file."""
-        with self._writer:
+        with self._writer, self._aside:
             if failure is None:
                 self._flush()
+                self._await_written()
 
 
 def documents_writer(path: Path) -> TableWriter:
@@ -73,6 +92,30 @@ def read_documents(path: Path) -> Iterator[Document]:
     for row in _rows(path):
         segments = tuple(Segment(**segment) for segment in row.pop("segments"))
         yield Document(segments=segments, **row)
+
+
+def read_labels(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield all but the segments of each document of a Parquet file, by the names of `Document`; no text is read."""
+    with pq.ParquetFile(path) as table:
+        for group in range(table.num_row_groups):
+            yield from table.read_row_group(group, columns=_LABELS).to_pylist()
+
+
+def find_documents(path: Path, is_wanted: Callable[[Mapping[str, Any]], bool]) -> Iterator[Document]:
+    """Yield some documents of a Parquet file in their order; of a batch without one of them no text is read.
+
+    Args:
+        path: the file.
+        is_wanted: tells by a document's labels, see `read_labels`, if it is one of them.
+    """
+    with pq.ParquetFile(path) as table:
+        for group in range(table.num_row_groups):
+            rows = table.read_row_group(group, columns=_LABELS).to_pylist()
+            wanted = [row for row, labels in enumerate(rows) if is_wanted(labels)]
+            if wanted:
+                texts = table.read_row_group(group, columns=["segments"]).column("segments").take(wanted)
+                for row, segments in zip(wanted, texts, strict=True):
+                    yield Document(segments=tuple(Segment(**each) for each in segments.as_py()), **rows[row])
 
 
 def read_rejections(path: Path) -> Iterator[Rejection]:

@@ -7,9 +7,10 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from forge_assets.automation.config import NewDocuments
 from forge_assets.automation.runs import run_tags
-from forge_assets.resources import StoreResource
+from forge_assets.resources import ConnectionsResource, StoreResource
 from forge_pipelines.errors import DataError, ForgeError
 from forge_pipelines.sources.config import SourceConfig
+from forge_pipelines.sources.places.opening import open_place
 from forge_pipelines.sources.stage import KIND
 from forge_pipelines.sources.watching import Look, Watch, listing_read, look
 from forge_pipelines.store import Store
@@ -23,18 +24,22 @@ def new_documents_sensor(
     status: dg.DefaultSensorStatus,
 ) -> dg.SensorDefinition:
     """Return a sensor whose cursor is a `Watch`. What the sources' last runs read is no change when it is turned on."""
-    folders = ", ".join(source.folder.path for source in sources)
+    names = ", ".join(source.name for source in sources)
 
     @dg.sensor(
         name=f"{model}_on_new_documents",
         job=job,
         minimum_interval_seconds=config.look_every_seconds,
         default_status=status,
-        description=f"Makes {model} again when the documents in {folders} have changed and settled.",
+        description=f"Makes {model} again when the documents of {names} have changed and settled.",
     )
-    def on_new_documents(context: dg.SensorEvaluationContext, forge_store: StoreResource) -> dg.SensorResult:
+    def on_new_documents(
+        context: dg.SensorEvaluationContext, forge_store: StoreResource, forge_connections: ConnectionsResource
+    ) -> dg.SensorResult:
+        store = forge_store.open()
         try:
-            found = look(sources, _remembered(context.cursor, sources, forge_store.open()), config.settle_seconds)
+            watched = [(source, open_place(source, forge_connections.open())) for source in sources]
+            found = look(watched, _remembered(context.cursor, sources, store), config.settle_seconds, store)
         except ForgeError as error:
             return dg.SensorResult(skip_reason=str(error))
         cursor = found.watch.model_dump_json()

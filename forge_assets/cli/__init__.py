@@ -16,6 +16,7 @@ from forge_assets.cli.bases import bring_in
 from forge_assets.cli.chat import run_chat
 from forge_assets.cli.demo import run_demo
 from forge_assets.cli.doctor import examine
+from forge_assets.cli.documents import Query, show_documents
 from forge_assets.cli.gc import collect_garbage
 from forge_assets.cli.gpus import show_gpus
 from forge_assets.cli.reconcile import reconcile
@@ -79,6 +80,25 @@ def verify(
 ) -> None:
     """Check every hash of what is published."""
     sys.exit(verify_store(name, load_settings()))
+
+
+@app.command()
+def documents(  # noqa: PLR0913, PLR0917 - an argument for each option
+    name: Annotated[str, typer.Argument(help="A source or a corpus.")],
+    rejected: Annotated[bool, typer.Option("--rejected", help="Not documents: what was rejected, and why.")] = False,
+    rule: Annotated[str | None, typer.Option(help="What one rule rejected; --rejected itself takes no value.")] = None,
+    grep: Annotated[str | None, typer.Option(help="Only where text or path (reason or path) holds this.")] = None,
+    regex: Annotated[bool, typer.Option("--regex", help="--grep is a regular expression.")] = False,
+    uri: Annotated[str | None, typer.Option(metavar="GLOB", help="Only these paths; ** crosses folders.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help="At most so many, 0: all. Default: 20 on a terminal, all in a pipe.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Whole texts.")] = False,
+) -> None:
+    """Look inside a source or a corpus; in a pipe each document is one line, its columns between tabs."""
+    rejected = rejected or rule is not None
+    query = Query(rejected=rejected, rule=rule, grep=grep, regex=regex, uri=uri, limit=limit, full=full)
+    sys.exit(show_documents(name, query, load_settings()))
 
 
 @app.command()

@@ -1,31 +1,24 @@
 """What the terminal shows while a chain runs, and the table at its end."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from forge_assets.progress import LISTENER, in_words
+from forge_assets.progress import LISTENER, in_words, time_left
 from forge_pipelines import progress as stages
 from forge_pipelines.evaluation.report import Report
 
 _WIDTH = 116
 _ANSWERS_SHOWN = 3
 _ANSWER_CHARACTERS = 320
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +30,6 @@ class MadeRow:
     worked: bool
     seconds: float
     fingerprint: str
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        rate = task.finished_speed or task.speed
-        return Text(f"{rate:,.1f} {task.fields['unit']}/s" if rate else "", style="cyan")
 
 
 def wide_console() -> Console:
@@ -65,9 +52,9 @@ def live_progress(console: Console) -> Iterator[None]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-        _Rate(),
-        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[position]}"),
+        TextColumn("{task.fields[rate]}", style="cyan"),
+        TextColumn("{task.fields[left]}"),
         TextColumn("{task.fields[metrics]}", style="dim"),
     )
     with Progress(*columns, console=console, transient=True) as bars:
@@ -89,28 +76,47 @@ class _Bars:
         if progress.message:
             self._bars.console.print(progress.message, highlight=False, markup=False)
             return
+        shown = _shown(progress)
         if progress.stage not in self._tasks:
-            self._tasks[progress.stage] = self._bars.add_task(progress.stage, unit="", metrics="", total=None)
-        metrics = "  ".join(f"{name} {value:.4g}" for name, value in list(progress.metrics.items())[:2])
-        task = self._tasks[progress.stage]
-        self._bars.update(task, completed=progress.done, total=progress.total, unit=progress.unit, metrics=metrics)
+            self._tasks[progress.stage] = self._bars.add_task(progress.stage, total=None, **shown)
+        self._bars.update(self._tasks[progress.stage], completed=progress.done, total=progress.total, **shown)
+
+
+def _shown(progress: stages.Progress) -> dict[str, Any]:
+    """Return what stands beside a stage's bar."""
+    metrics = dict(progress.metrics)
+    rate = metrics.pop(progress.rate_name, None)
+    total = f"/{progress.total:,.0f}" if progress.total else ""
+    return {
+        "position": f"{progress.done:,.0f}{total}" if progress.unit else "",
+        "rate": "" if rate is None else f"{rate:,.1f} {progress.rate_name}",
+        "left": time_left(progress),
+        "metrics": "  ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:2]),
+    }
 
 
 class _Lines:
-    """One line for each tenth of a stage."""
+    """One line for each tenth of a stage; where nobody knows how much there is, one now and then."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._shown: dict[str, int] = {}
+        self._shown_at: dict[str, float] = {}
 
     def report(self, progress: stages.Progress) -> None:
         if progress.message:
             self._console.print(progress.message, highlight=False, markup=False)
-            return
-        tenth = int(10 * progress.done / progress.total) if progress.total else 0
-        if self._shown.get(progress.stage, -1) < tenth:
-            self._shown[progress.stage] = tenth
+        elif self._is_due(progress):
             self._console.print(in_words(progress), highlight=False, markup=False)
+
+    def _is_due(self, progress: stages.Progress) -> bool:
+        now = time.monotonic()
+        tenth = int(10 * progress.done / progress.total) if progress.total else 0
+        late = progress.total is None and now - self._shown_at.get(progress.stage, now) >= _SECONDS_BETWEEN_LINES
+        if not late and self._shown.get(progress.stage, -1) >= tenth:
+            return False
+        self._shown[progress.stage], self._shown_at[progress.stage] = tenth, now
+        return True
 
 
 def closing_table(rows: Sequence[MadeRow]) -> Table:

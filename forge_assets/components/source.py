@@ -10,7 +10,7 @@ from forge_assets.attempts import attempt
 from forge_assets.components.base import CPU_POOL, TemplateScaffolder, YamlComponent
 from forge_assets.metadata import describe_documents, materialization
 from forge_assets.progress import watch
-from forge_assets.resources import StoreResource
+from forge_assets.resources import ConnectionsResource, StoreResource
 from forge_assets.settings import load_settings
 from forge_pipelines.sources.config import SourceConfig
 from forge_pipelines.sources.stage import CODE_VERSION, read_source
@@ -65,10 +65,12 @@ class Source(YamlComponent[SourceConfig]):
             pool=CPU_POOL,
             code_version=CODE_VERSION,
         )
-        def raw_documents(context: dg.AssetExecutionContext, forge_store: StoreResource) -> dg.MaterializeResult:
+        def raw_documents(
+            context: dg.AssetExecutionContext, forge_store: StoreResource, forge_connections: ConnectionsResource
+        ) -> dg.MaterializeResult:
             store = forge_store.open()
             with attempt(context):
-                publication = read_source(config, store, watch(context))
+                publication = read_source(config, store, watch(context), forge_connections.open())
                 folder = store.open(publication.manifest)
                 return materialization(publication, store, describe_documents(folder, publication.manifest))
 

@@ -1,11 +1,9 @@
-"""What a place hands over: a listing of items, then the bytes of each. Each kind of place is a file beside this one."""
+"""What a place hands over: items in a steady order, then the contents of some. Each kind is a file in `places/`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
-
-from forge_pipelines.manifest import digest
-from forge_pipelines.progress import OnProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,52 +29,52 @@ class Item:
 
     Attributes:
         path: where it is within its place, with ``/``; the document's ``uri``.
-        sha256: of its bytes; empty when it could not be read.
+        stamp: what changes whenever the content does (size and times, an ETag); empty where the place tells nothing
+            of the kind, and the content must be looked at.
+        num_bytes: its size, where that is known before it is fetched.
         modified_at: when it was last changed, ISO 8601 in UTC, or None where that is not known.
+        content: its bytes, where the place cannot list it without them.
         refusal: why it can be no document, when the listing knows that already.
     """
 
     path: str
-    sha256: str = ""
+    stamp: str = ""
+    num_bytes: int | None = None
     modified_at: str | None = None
+    content: bytes | None = None
     refusal: Refusal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a place holds, sorted by path, and how much of it was left out by rule."""
-
-    items: tuple[Item, ...]
-    skipped_hidden: int = 0
-    skipped_links: int = 0
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over every item's path and content (or the reason why it has none), wherever the place is."""
-        return digest(
-            [(item.path, item.sha256 or (item.refusal.reason if item.refusal else "")) for item in self.items]
-        )
-
-    def refusing(self, refusals: Mapping[str, Refusal]) -> "Listing":
-        """Return this listing with the items at the given paths refused."""
-        items = (
-            replace(item, sha256="", refusal=refusals[item.path]) if item.path in refusals else item
-            for item in self.items
-        )
-        return replace(self, items=tuple(items))
-
-
 class Place(Protocol):
-    """Somewhere that documents come from."""
+    """Somewhere that documents come from.
+
+    Attributes:
+        address: what people call it; without credentials.
+        wanted: what of it is read, as the end of «nothing in it …», such as ``matches **/*.md``.
+        num_skipped_hidden: hidden files that the last listing passed over.
+        num_skipped_links: links that it passed over.
+    """
 
     address: str
+    wanted: str
+    num_skipped_hidden: int
+    num_skipped_links: int
 
-    def list_items(self, on_progress: OnProgress) -> Listing:
-        """Return everything that the place holds for this source."""
+    def expect(self) -> int | None:
+        """Return about how many items there are; None where telling costs as much as listing them."""
 
-    def read(self, item: Item) -> bytes:
-        """Return the bytes that were listed.
+    def items(self) -> Iterator[Item]:
+        """Yield everything that the place holds for this source, each path once, in the same order every time.
 
         Raises:
-            ItemError: they cannot be read, or are others by now.
+            ConfigError: there is no such place, or it may not be entered.
+            DataError: what it holds cannot be told apart.
+            PlatformError: it does not answer, after some tries.
+        """
+
+    def fetch(self, items: Sequence[Item]) -> Iterator[bytes | Path | Refusal]:
+        """Yield the content of each of some items, in their order; a refusal where it cannot be had.
+
+        Raises:
+            PlatformError: the place does not answer, after some tries.
         """

@@ -1,14 +1,21 @@
 """Whether what some sources hold has changed and has come to rest: quick looks, and full listings when they differ."""
 
+import hashlib
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from forge_pipelines.errors import DataError
 from forge_pipelines.manifest import Manifest, Value, digest
-from forge_pipelines.progress import silent
 from forge_pipelines.sources.config import SourceConfig
-from forge_pipelines.sources.folder import Folder
+from forge_pipelines.sources.place import Place
+from forge_pipelines.sources.stage import stamps_of
+from forge_pipelines.sources.survey import Fingerprint, told_apart
+from forge_pipelines.store import Store
+
+Watched = tuple[SourceConfig, Place]
+"""A source, and the place that it is opened at."""
 
 
 class Watch(Value):
@@ -36,48 +43,40 @@ class Look:
     sentence: str
 
 
-class _WatchedFolder(Folder):
-    def files(self) -> list[tuple[str, int, int, int]]:
-        """Return path, size, and times of change of every file that the source would read; nothing is opened."""
-        walk = self._walk()
-        refused = [(item.path, -1, 0, 0) for item in walk.refused]
-        return sorted([*map(self._stamp, walk.files), *refused])
-
-    def _stamp(self, path: str) -> tuple[str, int, int, int]:
-        shown = path.encode("utf-8", "backslashreplace").decode()
-        try:
-            status = (self._root / path).stat()
-        except OSError:
-            return shown, -1, 0, 0
-        return shown, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def glance(sources: Sequence[SourceConfig]) -> str:
-    """Return a fingerprint of the paths, sizes and times of the sources' files, which are not opened.
+def glance(sources: Iterable[Watched]) -> str:
+    """Return a fingerprint of the paths and stamps of what the sources hold; what has a stamp is not opened.
 
     Raises:
-        ConfigError: a folder does not exist or cannot be read.
-        DataError: a folder holds no file of its source; it may be a disk that is not mounted.
+        ConfigError: a place does not exist or cannot be entered.
+        DataError: a place holds nothing for its source; it may be a disk that is not mounted.
+        PlatformError: a place does not answer.
     """
-    return digest([_files(source) for source in sources])
+    seen = hashlib.sha256()
+    for source, place in sources:
+        num_items = 0
+        for item in place.items():
+            refused = item.refusal.reason if item.refusal else ""
+            seen.update(json.dumps([source.name, item.path, item.stamp, refused]).encode())
+            seen.update(hashlib.sha256(item.content or b"").digest())
+            num_items += 1
+        if not num_items:
+            raise DataError(f"source {source.name}: nothing in {place.address} {place.wanted}; is it mounted?")
+    return seen.hexdigest()
 
 
-def _files(source: SourceConfig) -> list[tuple[str, int, int, int]]:
-    folder = _WatchedFolder(source.folder, source.max_file_bytes)
-    if not (files := folder.files()):
-        patterns = ", ".join(source.folder.include)
-        raise DataError(f"source {source.name}: no file in {folder.address} matches {patterns}; is it mounted?")
-    return files
-
-
-def listing(sources: Iterable[SourceConfig]) -> str:
-    """Return a fingerprint of the contents of the sources' files, each of which is read.
+def listing(sources: Iterable[Watched], store: Store) -> str:
+    """Return a fingerprint of the contents of what the sources hold; what has changed since it was read is fetched.
 
     Raises:
-        ConfigError: a folder does not exist or cannot be read.
+        ConfigError, DataError, PlatformError: see `glance`.
     """
-    folders = {source.name: Folder(source.folder, source.max_file_bytes) for source in sources}
-    return _together({name: folder.list_items(silent).fingerprint for name, folder in folders.items()})
+    found: dict[str, str] = {}
+    for source, place in sources:
+        fingerprint = Fingerprint()
+        for told in told_apart(place, stamps_of(source, store, place), lambda _: True):
+            fingerprint.add(told.item.path, told.seen, told.refusal)
+        found[source.name] = fingerprint.hexdigest()
+    return _together(found)
 
 
 def listing_read(manifests: Iterable[Manifest]) -> str:
@@ -85,18 +84,20 @@ def listing_read(manifests: Iterable[Manifest]) -> str:
     return _together({manifest.name: manifest.inputs["listing"] for manifest in manifests})
 
 
-def look(sources: Sequence[SourceConfig], watch: Watch, settle_seconds: float, now: float | None = None) -> Look:
+def look(
+    sources: Sequence[Watched], watch: Watch, settle_seconds: float, store: Store, now: float | None = None
+) -> Look:
     """Look at some sources once more. Their contents are new once, when two looks so far apart found the same files.
 
     Args:
         sources: what is watched.
         watch: what the look before this one remembered; `Watch()` at the first.
         settle_seconds: for how long the files must have stayed as they are.
+        store: where the sources are published, and what they hold is remembered.
         now: the time, in seconds since the epoch.
 
     Raises:
-        ConfigError: a folder does not exist or cannot be read; what was remembered stays true.
-        DataError: a folder holds no file of its source; likewise.
+        ConfigError, DataError, PlatformError: see `glance`; what was remembered stays true.
     """
     now = time.time() if now is None else now
     seen = glance(sources)
@@ -107,7 +108,7 @@ def look(sources: Sequence[SourceConfig], watch: Watch, settle_seconds: float, n
     rested = now - watch.since
     if rested < settle_seconds:
         return Look(watch, False, f"documents changed {rested:.0f} s ago; they are left {settle_seconds:g} s to settle")
-    found = listing(sources)
+    found = listing(sources, store)
     if (after := glance(sources)) != seen:
         return _wait(watch, after, now, settle_seconds)
     settled = watch.model_copy(update={"listing": found, "listed": seen})

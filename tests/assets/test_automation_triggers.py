@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from forge_assets.automation.config import NewDocuments, RetrainConfig
 from forge_assets.automation.retrain import retraining, stale_condition
 from forge_assets.automation.runs import run_tags
-from forge_assets.resources import StoreResource
+from forge_assets.resources import ConnectionsResource, StoreResource
 from forge_pipelines.manifest import Classification
-from forge_pipelines.sources.config import FolderPlace, Labels, SourceConfig
+from forge_pipelines.sources.config import Labels, SourceConfig
+from forge_pipelines.sources.places.config import FolderPlace
 from forge_pipelines.sources.stage import read_source
 from forge_pipelines.store import Store
 
@@ -105,7 +106,10 @@ def tick(source: SourceConfig, instance: dg.DagsterInstance, tmp_path: Path) -> 
     config = RetrainConfig(on_new_documents=NewDocuments(settle_seconds=0))
     repository = chain(config, source).get_repository_def()
     sensor = repository.get_sensor_def("clerk_on_new_documents")
-    resources = {"forge_store": StoreResource(address=str(tmp_path / "store"), scratch=str(tmp_path / "scratch"))}
+    resources = {
+        "forge_store": StoreResource(address=str(tmp_path / "store"), scratch=str(tmp_path / "scratch")),
+        "forge_connections": ConnectionsResource(),
+    }
 
     def evaluate(cursor: str | None) -> tuple[list[dg.RunRequest], str | None, str | None]:
         context = dg.build_sensor_context(instance, cursor=cursor, resources=resources, repository_def=repository)

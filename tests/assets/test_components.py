@@ -59,7 +59,8 @@ def project(tmp_path: Path) -> Path:
 def test_a_scaffolded_file_works_after_two_fields_are_filled_in(scaffolder: type, config: type) -> None:
     template = scaffolder.template
     assert template.count("FILL-IN") <= 2
-    attributes = yaml.safe_load(template.replace("NAME", "mine").replace("FILL-IN", "something"))
+    filled_in = template.replace("licence: FILL-IN", "licence: MIT").replace("FILL-IN", "something")
+    attributes = yaml.safe_load(filled_in.replace("NAME", "mine"))
     assert config.model_validate(attributes).name == "mine"
 
 

@@ -16,7 +16,8 @@ import pytest
 from company import Company
 
 from forge_pipelines.manifest import Classification
-from forge_pipelines.sources.config import FolderPlace, Labels, SourceConfig
+from forge_pipelines.sources.config import Labels, SourceConfig
+from forge_pipelines.sources.places.config import FolderPlace
 from forge_pipelines.sources.stage import read_source
 from forge_pipelines.store import Store
 

@@ -36,7 +36,7 @@ def test_an_empty_source_folder(found: Callable[[], Company]) -> None:
     company = found()
     for path in company.documents.iterdir():
         path.unlink()
-    refused(company, "post", "no file in")
+    refused(company, "post", "nothing in", "matches")
     assert published(company) == []
 
 

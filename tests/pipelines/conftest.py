@@ -1,8 +1,11 @@
 """An S3 server of our own that checks signatures, and addresses in it."""
 
 import json
+import os
+import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -66,3 +69,15 @@ def s3_address(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
     for name, value in s3_environment.items():
         monkeypatch.setenv(name, value)
     return f"s3://{_BUCKET}/{uuid4().hex}"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of two megabytes."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)

@@ -10,7 +10,9 @@ from forge_pipelines import tables
 from forge_pipelines.manifest import Document, Rejection, Segment
 from forge_pipelines.tables import (
     documents_writer,
+    find_documents,
     read_documents,
+    read_labels,
     read_rejections,
     rejections_writer,
     sample,
@@ -86,6 +88,29 @@ def test_a_reader_that_stops_early_reads_no_more_than_it_asked_for(tmp_path: Pat
         "folder/0.md",
         "folder/1.md",
     ]
+
+
+def test_documents_are_found_by_their_labels_and_the_texts_of_other_batches_stay_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [document(number) for number in range(3 * tables.BATCH_ROWS)]
+    write(tmp_path / "documents.parquet", documents)
+    labels = list(read_labels(tmp_path / "documents.parquet"))
+    assert [row["uri"] for row in labels] == [row.uri for row in documents]
+    assert "segments" not in labels[0]
+    read: list[int] = []
+
+    class Watched(pq.ParquetFile):
+        def read_row_group(self, i: int, columns: list[str], **options: object) -> object:
+            if "segments" in columns:
+                read.append(i)
+            return super().read_row_group(i, columns=columns, **options)
+
+    monkeypatch.setattr(pq, "ParquetFile", Watched)
+    wanted = {documents[3].uri, documents[-1].uri, documents[-2].uri}
+    found = list(find_documents(tmp_path / "documents.parquet", lambda row: row["uri"] in wanted))
+    assert found == [documents[3], documents[-2], documents[-1]]
+    assert read == [0, 2]
 
 
 def test_a_failure_while_writing_is_not_hidden(tmp_path: Path) -> None:

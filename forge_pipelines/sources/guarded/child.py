@@ -1,4 +1,4 @@
-"""One reading process as the asking side sees it: what it was given, and until when it must have answered."""
+"""One reading process as the asking side sees it: what it was given, and until when it must have said a word."""
 
 import math
 import signal
@@ -7,13 +7,14 @@ import sys
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from forge_pipelines import processes
 from forge_pipelines.errors import PlatformError
 from forge_pipelines.sources.config import ReadingLimits
-from forge_pipelines.sources.guarded.frames import ANSWER, Answer, receive, send
+from forge_pipelines.sources.guarded.frames import decoded, receive, send_order
+from forge_pipelines.sources.guarded.task import Task
+from forge_pipelines.sources.readers.reading import Begun, Part, ReadingOptions
 
 _START_SECONDS = 60.0
 _QUEUED_FILES = 8
@@ -21,24 +22,21 @@ _QUEUED_BYTES = 64 << 10
 """A busy process is given more only while the socket holds all of it: giving must never wait."""
 
 
-@dataclass(slots=True, eq=False)
-class Task:
-    """One file to be read: its bytes, which are let go once its answer is there; ``tried`` after a first failure."""
-
-    content: bytes
-    answer: Answer | None = None
-    tried: bool = False
+class GoneError(Exception):
+    """The process ended where its word was awaited."""
 
 
 class Child:
     """A process that reads files, one after the other.
 
     Args:
-        readers: module whose `read` turns bytes into a `Reading`.
+        limits: what one file may cost.
+        options: how files are read.
+        readers: module whose `read` gives word of a file's parts.
         log: file that says why a process does not start.
     """
 
-    def __init__(self, limits: ReadingLimits, readers: str, log: Path) -> None:
+    def __init__(self, limits: ReadingLimits, options: ReadingOptions, readers: str, log: Path) -> None:
         self.channel, theirs = socket.socketpair()
         self.channel.settimeout(limits.seconds)
         self.tasks: deque[Task] = deque()
@@ -49,16 +47,18 @@ class Child:
         with theirs:
             descriptor = theirs.fileno()
             module = "forge_pipelines.sources.guarded.worker"
+            arguments = [str(descriptor), limits.model_dump_json(), options.model_dump_json(), readers]
             self._process = processes.start(
-                [sys.executable, "-m", module, str(descriptor), limits.model_dump_json(), readers],
-                environment={"OMP_NUM_THREADS": "1"},
+                [sys.executable, "-m", module, *arguments],
+                # Arrow's own allocator reserves a GiB at once, half of what a process may have.
+                environment={"OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"},
                 log=log,
                 pass_descriptors=[descriptor],
             )
 
     @property
     def deadline(self) -> float:
-        """When it must have answered its first task, on the monotonic clock."""
+        """When it must have said its next word, on the monotonic clock."""
         if not self._ready:
             return self._since + _START_SECONDS
         return self._since + self._seconds if self.tasks else math.inf
@@ -67,23 +67,29 @@ class Child:
         """Whether the task can be given without waiting."""
         if self._ready and not self.tasks:
             return True
-        queued_bytes = sum(len(waiting.content) for waiting in self.tasks)
-        return len(self.tasks) < _QUEUED_FILES and queued_bytes + len(task.content) <= _QUEUED_BYTES
+        queued_bytes = sum(waiting.num_bytes for waiting in self.tasks)
+        return len(self.tasks) < _QUEUED_FILES and queued_bytes + task.num_bytes <= _QUEUED_BYTES
 
     def give(self, task: Task) -> None:
         """Send a task's file."""
         if not self.tasks and self._ready:
             self._since = time.monotonic()
         self.tasks.append(task)
-        # A process that is gone, or takes nothing, is found out when its answer is awaited.
+        # A process that is gone, or takes nothing, is found out when its word is awaited.
         with suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
-            send(self.channel, task.content)
+            send_order(self.channel, task.sha256, task.content, task.resume)
 
-    def hear(self) -> Answer | None:
-        """Return the answer to the first task; None when the process ended instead."""
-        payload = receive(self.channel)
+    def hear(self) -> Part | Begun | None:
+        """Return the next word of the first task; None at its end.
+
+        Raises:
+            GoneError: the process ended instead.
+        """
+        frame = receive(self.channel)
         self._since = time.monotonic()
-        return None if payload is None else ANSWER.validate_json(payload)
+        if frame is None:
+            raise GoneError
+        return decoded(frame)
 
     @property
     def ready(self) -> bool:

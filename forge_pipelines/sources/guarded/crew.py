@@ -1,10 +1,10 @@
-"""Several reading processes: files are handed out as they come, and the answers come back in the files' order."""
+"""Several reading processes: files are handed out as they come, and word of them comes back in the files' order."""
 
 import math
-import selectors
+import select
 import time
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -12,36 +12,42 @@ from typing import Self
 
 from forge_pipelines import processes
 from forge_pipelines.sources.config import ReadingLimits
-from forge_pipelines.sources.guarded.child import Child, Task
-from forge_pipelines.sources.guarded.frames import Answer
+from forge_pipelines.sources.guarded.child import Child, GoneError
+from forge_pipelines.sources.guarded.task import Task
 from forge_pipelines.sources.place import Refusal
-from forge_pipelines.sources.readers import registry
-from forge_pipelines.sources.readers.reading import Reading
+from forge_pipelines.sources.readers import unfolding
+from forge_pipelines.sources.readers.reading import Content, Part, ReadingOptions
 
 MOST_WORKERS = 4
 _AHEAD_FILES = 64
 _AHEAD_SIZE = 128 << 20
 _END_SECONDS = 5.0
 
+File = tuple[str, Content]
+"""A file to be read: the SHA-256 of its bytes, and the bytes or where they stand."""
+
 
 def read_guarded(
-    contents: Iterable[bytes | Refusal],
+    files: Iterable[File],
     limits: ReadingLimits,
+    options: ReadingOptions | None = None,
     *,
     num_workers: int | None = None,
-    readers: str = registry.__name__,
-) -> Generator[Answer, None, None]:
-    """Yield what became of each file, in their order, whatever the number of workers.
+    readers: str = unfolding.__name__,
+) -> Generator[tuple[str, Part | None], None, None]:
+    """Yield each file's hash with each of its parts, and with None at its end, whatever the number of workers.
 
-    A file whose reader crashes or runs out of memory is tried once more, in a fresh process: what an earlier file left
-    behind, or a signal from outside, does not count against it. Close the iterator to end the processes early.
+    A member whose reader crashes, overstays or runs out of memory is that member's refusal, and the file's others are
+    read. A crash counts only when a fresh process crashes there, too: what an earlier file left behind, or a signal
+    from outside, counts against nobody. Close the iterator to end the processes early.
 
     Args:
-        contents: files' bytes; a refusal is passed on in its place. Read ahead of the answers by at most 64 files, and
-            no more once those hold 128 MiB.
-        limits: what one file may cost.
+        files: what is read, in this order. Files are taken ahead of the parts by at most 64, and no more once they
+            hold 128 MiB; nor is more heard then than the next file's parts.
+        limits: what one file, or one member of it, may cost.
+        options: how files are read.
         num_workers: processes at a time; by default one for each core that may be used, four at most.
-        readers: module whose `read` turns bytes into a `Reading`.
+        readers: module whose `read` gives word of a file's parts.
 
     Raises:
         PlatformError: no process can be started.
@@ -49,28 +55,48 @@ def read_guarded(
     ahead: deque[Task] = deque()
     size = num_workers or min(processes.available_cores(), MOST_WORKERS)
     # Without a name of its own the log cannot outlive a run that is killed.
-    with TemporaryFile() as log, _Crew(limits, size, readers, Path(f"/proc/self/fd/{log.fileno()}")) as crew:
-        for content in contents:
-            ahead.append(crew.take(content))
-            while ahead and (ahead[0].answer or len(ahead) > _AHEAD_FILES or _held(ahead) > _AHEAD_SIZE):
-                yield crew.finish(ahead.popleft())
-        while ahead:
-            yield crew.finish(ahead.popleft())
+    with TemporaryFile() as log:
+        start = _Starter(limits, options or ReadingOptions(), readers, Path(f"/proc/self/fd/{log.fileno()}"))
+        with _Crew(start, size) as crew:
+            for sha256, content in files:
+                ahead.append(crew.take(Task(sha256, content)))
+                while ahead and (ahead[0].done or _is_much(ahead)):
+                    yield from _parts(ahead, crew)
+            while ahead:
+                yield from _parts(ahead, crew)
 
 
-def _held(tasks: Iterable[Task]) -> int:
-    """Return how much tasks hold: the bytes of those that wait, the characters of those that are read."""
-    return sum(len(task.answer.text) if isinstance(task.answer, Reading) else len(task.content) for task in tasks)
+def _is_much(ahead: Sequence[Task]) -> bool:
+    return len(ahead) > _AHEAD_FILES or sum(task.size for task in ahead) > _AHEAD_SIZE
+
+
+def _parts(ahead: deque[Task], crew: "_Crew") -> Generator[tuple[str, Part | None], None, None]:
+    task = ahead[0]
+    while task.parts or not task.done:
+        while task.parts:
+            yield task.sha256, task.take()
+        if not task.done:
+            crew.wait(task if _is_much(ahead) else None)
+    ahead.popleft()
+    yield task.sha256, None
+
+
+class _Starter:
+    def __init__(self, limits: ReadingLimits, options: ReadingOptions, readers: str, log: Path) -> None:
+        self.limits = limits
+        self._options = options
+        self._readers = readers
+        self._log = log
+
+    def __call__(self) -> Child:
+        return Child(self.limits, self._options, self._readers, self._log)
 
 
 class _Crew:
-    def __init__(self, limits: ReadingLimits, size: int, readers: str, log: Path) -> None:
-        self._limits = limits
+    def __init__(self, start: _Starter, size: int) -> None:
+        self._starter = start
         self._size = size
-        self._readers = readers
         self._children: list[Child] = []
-        self._selector = selectors.DefaultSelector()
-        self._log = log
 
     def __enter__(self) -> Self:
         return self
@@ -80,23 +106,28 @@ class _Crew:
     ) -> None:
         for child in self._children:
             child.end()
-        self._selector.close()
 
-    def take(self, content: bytes | Refusal) -> Task:
+    def take(self, task: Task) -> Task:
         """Hand a file to a process that has room for it, as soon as one has."""
-        if isinstance(content, Refusal):
-            return Task(b"", content)
-        task = Task(content)
         while (child := self._child_for(task)) is None:
-            self._wait()
+            self.wait()
         child.give(task)
         return task
 
-    def finish(self, task: Task) -> Answer:
-        """Wait for a task's answer."""
-        while task.answer is None:
-            self._wait()
-        return task.answer
+    def wait(self, first: Task | None = None) -> None:
+        """Hear the processes that have something to say, and give up those that had to say it before now.
+
+        Args:
+            first: only the process that reads this task is heard; the others wait until there is room for more.
+        """
+        children = [child for child in self._children if first is None or first in child.tasks]
+        heard = _await_any(children)
+        now = time.monotonic()
+        late = [child for child in children if child not in heard and child.deadline <= now]
+        for child in heard:
+            self._hear(child)
+        for child in late:
+            self._give_up(child)
 
     def _child_for(self, task: Task) -> Child | None:
         with_room = [child for child in self._children if child.has_room(task)]
@@ -108,31 +139,17 @@ class _Crew:
         return None
 
     def _start(self) -> Child:
-        child = Child(self._limits, self._readers, self._log)
+        child = self._starter()
         self._children.append(child)
-        self._selector.register(child.channel, selectors.EVENT_READ, child)
         return child
-
-    def _wait(self) -> None:
-        """Hear the processes that have something to say, and give up those that had to say it before now."""
-        soonest = min(child.deadline for child in self._children)
-        timeout_seconds = None if math.isinf(soonest) else max(0.0, soonest - time.monotonic())
-        heard = [key.data for key, _ in self._selector.select(timeout_seconds)]
-        now = time.monotonic()
-        late = [child for child in self._children if child not in heard and child.deadline <= now]
-        for child in heard:
-            self._hear(child)
-        for child in late:
-            self._give_up(child)
 
     def _give_up(self, child: Child) -> None:
         if not child.ready:
             raise child.failed_start()
         self._dismiss(child)
-        reason = f"was not read within {self._limits.seconds:g} seconds (reading.seconds)"
-        _settle(child.tasks.popleft(), Refusal("too_slow", reason))
-        if child.tasks:
-            self._start_again(child.tasks)
+        seconds = self._starter.limits.seconds
+        refusal = Refusal("too_slow", f"was not read within {seconds:g} seconds (reading.seconds)")
+        self._go_on(child.tasks, refusal, once_more=False)
 
     def _hear(self, child: Child) -> None:
         if not child.ready:
@@ -140,22 +157,26 @@ class _Crew:
                 self._dismiss(child)
                 self._start_again(child.tasks)
             return
-        answer = child.hear()
-        if answer is None:
+        try:
+            word = child.hear()
+        except GoneError:
             how = self._dismiss(child, _END_SECONDS)
-            self._try_again(child.tasks, Refusal("crashed", f"made its reader end {how}"))
-        elif isinstance(answer, Refusal) and answer.rule == "too_much_memory":
+            self._go_on(child.tasks, Refusal("crashed", f"made its reader end {how}"), once_more=True)
+            return
+        if isinstance(word, Part) and isinstance(word.outcome, Refusal) and word.outcome.rule == "too_much_memory":
             self._dismiss(child)
-            self._try_again(child.tasks, answer)
-        else:
-            _settle(child.tasks.popleft(), answer)
+            self._go_on(child.tasks, word.outcome, once_more=True)
+            return
+        child.tasks[0].hear(word)
+        if child.tasks[0].done:
+            child.tasks.popleft()
 
-    def _try_again(self, tasks: deque[Task], refusal: Refusal) -> None:
-        """Refuse the first of an ended process's tasks, unless a fresh process shall try it first."""
-        if tasks and tasks[0].tried:
-            _settle(tasks.popleft(), refusal)
-        elif tasks:
-            tasks[0].tried = True
+    def _go_on(self, tasks: deque[Task], refusal: Refusal, *, once_more: bool) -> None:
+        """Refuse what an ended process was reading, or have it tried once more; a fresh process does the rest."""
+        if tasks:
+            tasks[0].fail(refusal, once_more=once_more)
+            if tasks[0].done:
+                tasks.popleft()
         if tasks:
             self._start_again(tasks)
 
@@ -169,10 +190,15 @@ class _Crew:
 
     def _dismiss(self, child: Child, patience_seconds: float = 0.0) -> str:
         self._children.remove(child)
-        self._selector.unregister(child.channel)
         return child.end(patience_seconds)
 
 
-def _settle(task: Task, answer: Answer) -> None:
-    task.answer = answer
-    task.content = b""
+def _await_any(children: Sequence[Child]) -> list[Child]:
+    """Wait until a process has something to say or had to; return those that have."""
+    soonest = min(child.deadline for child in children)
+    timeout_ms = None if math.isinf(soonest) else max(0.0, soonest - time.monotonic()) * 1000
+    poll = select.poll()
+    speakers = {child.channel.fileno(): child for child in children}
+    for descriptor in speakers:
+        poll.register(descriptor, select.POLLIN)
+    return [speakers[descriptor] for descriptor, _ in poll.poll(timeout_ms)]

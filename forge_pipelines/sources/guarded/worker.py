@@ -1,64 +1,87 @@
-"""`python -m forge_pipelines.sources.guarded.worker DESCRIPTOR LIMITS READERS`: reads what it is sent."""
+"""`python -m forge_pipelines.sources.guarded.worker DESCRIPTOR LIMITS OPTIONS READERS`: reads what it is sent."""
 
+import hashlib
 import os
-import re
 import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
+
+from pydantic_core import PydanticSerializationError
 
 from forge_pipelines.sources.config import ReadingLimits
-from forge_pipelines.sources.guarded.frames import ANSWER, receive, send
-from forge_pipelines.sources.place import ItemError, Refusal
-from forge_pipelines.sources.readers.reading import Reading
+from forge_pipelines.sources.guarded.frames import Order, encoded, receive_order, send
+from forge_pipelines.sources.place import Refusal
+from forge_pipelines.sources.readers import ocr
+from forge_pipelines.sources.readers.language import language_of
+from forge_pipelines.sources.readers.reading import Begun, Content, Part, ReadingOptions, Resume
 
-_LONGEST_REASON = 200
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+Read = Callable[[Content, ReadingOptions, Resume | None], Iterator[Part | Begun]]
+_SENTENCE = "The model that tells languages is loaded when it is first asked about a sentence."
+_CHANGED = Refusal("changed", "changed while it was being read; it is read again at the next run")
 
 
-def main(descriptor: int, limits: ReadingLimits, read: Callable[[bytes], Reading]) -> None:
-    """Say that this process is ready with an empty frame, then answer each file in the order in which they come."""
+def main(descriptor: int, limits: ReadingLimits, options: ReadingOptions, read: Read) -> None:
+    """Say that this process is ready with an empty frame, then give word of each file in the order of their coming."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
     resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ocr.configure(options.ocr)
+    _load_libraries()
     with socket.socket(fileno=descriptor) as channel:
         channel.set_inheritable(False)
         _silence()
         send(channel, b"")
-        while (content := receive(channel)) is not None:
-            send(channel, answer(content, limits, read))
+        while (asked := receive_order(channel)) is not None:
+            for word in _words(*asked, options, read):
+                send(channel, _sendable(word))
+            send(channel, encoded(None))
 
 
-def answer(content: bytes, limits: ReadingLimits, read: Callable[[bytes], Reading]) -> bytes:
-    """Read one file; whatever its reader raises is the file's refusal."""
+def _load_libraries() -> None:
+    """Load what most files need: the time that the first file has is its own."""
+    import pypdfium2  # noqa: F401
+    import trafilatura  # noqa: F401
+
+    language_of(_SENTENCE)
+
+
+def _words(order: Order, content: Content, options: ReadingOptions, read: Read) -> Iterator[Part | Begun]:
+    if not isinstance(content, Path):
+        yield from read(content, options, order.resume)
+        return
+    before = _state(content)
+    if before is None or _sha256(content) != order.sha256:
+        yield Part("", None, "", _CHANGED)
+        return
+    yield from read(content, options, order.resume)
+    if _state(content) != before:
+        yield Part("", None, "", _CHANGED)
+
+
+def _state(path: Path) -> tuple[int, int] | None:
     try:
-        reading = read(content)
-        _refuse_long(len(reading.text), limits.max_text_characters)
-        return ANSWER.dump_json(reading)
-    except ItemError as refused:
-        refusal = refused.refusal
-    except MemoryError:
-        reason = f"needs more memory than reading.memory_bytes ({limits.memory_bytes:,}) allows"
-        refusal = Refusal("too_much_memory", reason)
-    except Exception as error:  # noqa: BLE001 - what a library raises on a damaged file is anybody's guess
-        refusal = Refusal("damaged", f"cannot be read: {_describe(error)}")
-    return ANSWER.dump_json(refusal)
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
-def _refuse_long(num_characters: int, limit: int) -> None:
-    if num_characters > limit:
-        reason = (
-            f"holds {num_characters:,} characters of text, more than reading.max_text_characters ({limit:,}) allows"
-        )
-        raise ItemError("too_much_text", reason)
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _describe(error: Exception) -> str:
-    """Return the error's class and the first line of its message, which is the same whenever the file is read."""
-    lines = str(error).encode("utf-8", "replace").decode().split("\n")
-    return f"{type(error).__name__}: {_ADDRESS.sub('', lines[0])}".removesuffix(": ")[:_LONGEST_REASON]
+def _sendable(word: Part | Begun) -> bytes:
+    try:
+        return encoded(word)
+    except PydanticSerializationError as error:
+        assert isinstance(word, Part), "a name is text already"
+        return encoded(replace(word, outcome=Refusal("damaged", f"cannot be read: it holds no text: {error}"[:200])))
 
 
 def _silence() -> None:
@@ -70,4 +93,9 @@ def _silence() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), ReadingLimits.model_validate_json(sys.argv[2]), import_module(sys.argv[3]).read)
+    main(
+        int(sys.argv[1]),
+        ReadingLimits.model_validate_json(sys.argv[2]),
+        ReadingOptions.model_validate_json(sys.argv[3]),
+        import_module(sys.argv[4]).read,
+    )

@@ -1,7 +1,8 @@
-"""Plain text, Markdown and reStructuredText: decoded and passed on as they are."""
+"""Plain text, Markdown, reStructuredText and source code: decoded and passed on as they are."""
 
 import re
 
+from forge_pipelines.sources.readers import code
 from forge_pipelines.sources.readers.encoding import decode
 from forge_pipelines.sources.readers.reading import Reading
 
@@ -26,7 +27,7 @@ def read(content: bytes) -> Reading:
         ItemError: the file is not text.
     """
     text = decode(content)
-    return Reading(text, _media_type(text[:_SNIFFED_CHARACTERS]))
+    return Reading(text, code.media_type(text) or _media_type(text[:_SNIFFED_CHARACTERS]))
 
 
 def _media_type(head: str) -> str:

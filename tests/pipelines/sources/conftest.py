@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from forge_pipelines.manifest import Document, Manifest, Rejection
-from forge_pipelines.sources.config import FolderPlace, Labels, SourceConfig
+from forge_pipelines.sources.config import Labels, SourceConfig
+from forge_pipelines.sources.places.config import FolderPlace
 from forge_pipelines.store import Store
 from forge_pipelines.tables import read_documents, read_rejections
 

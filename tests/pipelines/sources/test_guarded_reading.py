@@ -1,5 +1,6 @@
 """Whatever a file does to its reader, it is one rejection: the others are read, in their order, and nothing is left."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from forge_pipelines.errors import PlatformError
 from forge_pipelines.sources.config import ReadingLimits
 from forge_pipelines.sources.guarded.crew import read_guarded
 from forge_pipelines.sources.place import Refusal
-from forge_pipelines.sources.readers.reading import Reading
+from forge_pipelines.sources.readers.reading import Part, Reading, ReadingOptions, Record
 
 HERE = Path(__file__).parent
 WAIT_SECONDS = 10
@@ -29,11 +32,11 @@ from forge_pipelines.sources.config import ReadingLimits
 from forge_pipelines.sources.guarded.crew import read_guarded
 
 def contents():
-    yield b"first"
-    yield b"sleep 600"
+    yield "1", b"first"
+    yield "2", b"sleep 600"
     print(psutil.Process().children()[0].pid, flush=True)
     while True:
-        yield b"sleep 600"
+        yield "3", b"sleep 600"
 
 for answer in read_guarded(contents(), ReadingLimits(), num_workers=1, readers="hostile_readers"):
     pass
@@ -49,8 +52,22 @@ def limits(**given: Any) -> ReadingLimits:
     return ReadingLimits.model_validate({"seconds": 20.0, **given})
 
 
-def read(*contents: bytes | Refusal, num_workers: int = 2, **given: Any) -> list[Reading | Refusal]:
-    return list(read_guarded(contents, limits(**given), num_workers=num_workers, readers="hostile_readers"))
+def parts(*contents: bytes, num_workers: int = 2, options: ReadingOptions | None = None, **given: Any) -> list[Part]:
+    files = [(str(number), content) for number, content in enumerate(contents)]
+    heard = read_guarded(files, limits(**given), options, num_workers=num_workers, readers="hostile_readers")
+    answers = {file: list(group) for file, group in groupby(heard, key=itemgetter(0))}
+    assert list(answers) == [file for file, _ in files]
+    assert all(group[-1][1] is None for group in answers.values())
+    return [part for group in answers.values() for _, part in group if part is not None]
+
+
+def read(*contents: bytes, num_workers: int = 2, **given: Any) -> list[Reading | Record | Refusal | None]:
+    return [part.outcome for part in parts(*contents, num_workers=num_workers, **given)]
+
+
+def said(part: Part) -> tuple[str, str]:
+    assert isinstance(part.outcome, Reading | Refusal)
+    return part.path, part.outcome.text if isinstance(part.outcome, Reading) else part.outcome.rule
 
 
 def text(content: str) -> Reading:
@@ -95,7 +112,13 @@ def until(condition: Callable[[], bool]) -> bool:
 )
 def test_a_hostile_file_is_a_rejection_and_the_others_are_read(content: bytes, rule: str, reason: str) -> None:
     before, refusal, *after = read(
-        b"before", content, b"after", b"more", num_workers=1, memory_bytes=512 << 20, max_text_characters=2000
+        b"before",
+        content,
+        b"after",
+        b"more",
+        num_workers=1,
+        memory_bytes=512 << 20,
+        options=ReadingOptions(max_text_characters=2000),
     )
     assert isinstance(refusal, Refusal)
     assert (refusal.rule, refusal.reason) == (rule, reason)
@@ -132,17 +155,76 @@ def test_what_an_earlier_file_left_behind_does_not_count_against_a_later_one() -
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])
-def test_answers_come_in_the_files_order_whatever_the_number_of_workers(num_workers: int) -> None:
-    refused = Refusal("too_large", "is too large")
-    contents: list[bytes | Refusal] = [f"file {number}".encode() for number in range(300)]
-    contents[0:0] = [refused, b"sleep 0.3"]
-    contents[50:50] = [b"x" * 3_000_000, refused, b"end_by SIGSEGV", b"y" * 300_000]
-    answers = read(*contents, num_workers=num_workers)
-    assert [answer.text if isinstance(answer, Reading) else answer.rule for answer in answers] == [
-        {refused: "too_large", b"sleep 0.3": "slept 0.3", b"end_by SIGSEGV": "crashed"}.get(content)
-        or (content.decode() if isinstance(content, bytes) else "")
+def test_word_comes_in_the_files_order_whatever_the_number_of_workers(num_workers: int) -> None:
+    contents = [f"file {number}".encode() for number in range(300)]
+    contents[0:0] = [b"sleep 0.3"]
+    contents[50:50] = [b"x" * 3_000_000, b"end_by SIGSEGV", b"y" * 300_000]
+    assert [said(part)[1] for part in parts(*contents, num_workers=num_workers)] == [
+        {b"sleep 0.3": "slept 0.3", b"end_by SIGSEGV": "crashed"}.get(content) or content.decode()
         for content in contents
     ]
+
+
+@pytest.mark.parametrize(
+    ("member", "rule"),
+    [("end_by SIGSEGV", "crashed"), ("sleep 600", "too_slow"), ("allocate 1000000000", "too_much_memory")],
+)
+def test_a_hostile_member_is_a_rejection_and_the_files_others_are_read(member: str, rule: str) -> None:
+    file = "\n".join(["holds", "one", member, f"holds\\ntwo\\n{member}\\nthree", "four", member]).encode()
+    found = parts(b"before", file, b"after", num_workers=1, seconds=1.0, memory_bytes=512 << 20)
+    assert [said(part) for part in found] == [
+        ("", "before"),
+        ("", "holder"),
+        ("!/1", "one"),
+        ("!/2", rule),
+        ("!/3", "holder"),
+        ("!/3!/1", "two"),
+        ("!/3!/2", rule),
+        ("!/3!/3", "three"),
+        ("!/4", "four"),
+        ("!/5", rule),
+        ("", "after"),
+    ]
+    assert [part.parent for part in found][1:5] == [None, "", "", ""]
+
+
+def test_a_member_whose_reader_is_killed_from_outside_is_tried_once_more(tmp_path: Path) -> None:
+    file = f"holds\none\nend_by_kill_once {tmp_path / 'killed'}\nthree".encode()
+    assert [said(part) for part in parts(file)] == [
+        ("", "holder"),
+        ("!/1", "one"),
+        ("!/2", "read at the second try"),
+        ("!/3", "three"),
+    ]
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_record_whose_reader_crashes_ends_its_file_and_what_was_read_before_stays(
+    tmp_path: Path, in_place: bool
+) -> None:
+    lines = b"one\ntwo\nend_by SIGSEGV\nfour"
+    (tmp_path / "file").write_bytes(lines)
+    sha256 = hashlib.sha256(lines).hexdigest()
+    files = [(sha256, tmp_path / "file" if in_place else lines), ("after", b"after")]
+    options = ReadingOptions(record_kind="text")
+    heard = read_guarded(files, limits(), options, num_workers=1, readers="hostile_readers")
+    found = [part for _, part in heard if part is not None]
+    assert [(part.path, part.outcome and said(part)[1]) for part in found] == [
+        ("", None),
+        ("#1", "one"),
+        ("#2", "two"),
+        ("!/…", "crashed"),
+        ("", None),
+        ("#1", "after"),
+    ]
+
+
+def test_a_file_read_in_its_place_that_is_another_by_now_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("one")
+    files = [(hashlib.sha256(b"other").hexdigest(), tmp_path / "file")]
+    options = ReadingOptions(record_kind="text")
+    heard = list(read_guarded(files, limits(), options, readers="hostile_readers"))
+    assert [part.outcome.rule for _, part in heard if part and isinstance(part.outcome, Refusal)] == ["changed"]
 
 
 def test_large_files_pass_both_ways() -> None:
@@ -163,23 +245,39 @@ def test_files_are_read_ahead_by_a_bounded_amount(num_bytes: int, most_taken: in
             taken += 1
             yield b"x" * num_bytes
 
-    with closing(read_guarded(contents(), limits(), num_workers=2, readers="hostile_readers")) as answers:
-        assert next(answers) == text("slept 1")
+    files = ((str(number), content) for number, content in enumerate(contents()))
+    with closing(read_guarded(files, limits(), num_workers=2, readers="hostile_readers")) as answers:
+        _, first = next(answers)
+        assert first is not None
+        assert first.outcome == text("slept 1")
         assert taken <= most_taken
 
 
 def test_no_reader_is_left_after_an_end_in_the_middle() -> None:
-    answers = read_guarded([b"first", *[b"sleep 600"] * 100], limits(), num_workers=2, readers="hostile_readers")
-    assert next(answers) == text("first")
+    files = [("first", b"first"), *[("sleep", b"sleep 600")] * 100]
+    answers = read_guarded(files, limits(), num_workers=2, readers="hostile_readers")
+    assert next(answers)[0] == "first"
     assert len(readers_of(os.getpid())) == 2
     answers.close()
     assert readers_of(os.getpid()) == []
 
 
 def test_nothing_is_started_for_nothing_to_read() -> None:
-    answers = read_guarded([Refusal("name", "has no name")] * 2, limits(), readers="hostile_readers")
-    assert next(answers) == Refusal("name", "has no name")
+    assert list(read_guarded([], limits(), readers="hostile_readers")) == []
     assert readers_of(os.getpid()) == []
+
+
+def test_a_file_of_many_parts_is_heard_no_faster_than_it_is_taken(tmp_path: Path) -> None:
+    """What waits behind a slow file is bounded, though a fast process could say ever more of the next."""
+    before = psutil.Process().memory_info().rss
+    many = "\n".join(["repeat 1000000"] * 600)
+    (tmp_path / "many").write_text(many)
+    files = [("slow", b"sleep 3"), (hashlib.sha256(many.encode()).hexdigest(), tmp_path / "many")]
+    options = ReadingOptions(record_kind="text")
+    most = 0
+    for _ in read_guarded(files, limits(), options, num_workers=2, readers="hostile_readers"):
+        most = max(most, psutil.Process().memory_info().rss - before)
+    assert most < 400 << 20
 
 
 @pytest.mark.parametrize("end_signal", [signal.SIGKILL, signal.SIGINT])
@@ -203,5 +301,5 @@ def test_readers_end_with_the_run(end_signal: signal.Signals) -> None:
 
 def test_a_reader_that_cannot_start_is_the_platforms_fault_and_says_why() -> None:
     with pytest.raises(PlatformError, match="does not start: ModuleNotFoundError: No module named 'no_such_readers'"):
-        list(read_guarded([b"first"], limits(), readers="no_such_readers"))
+        list(read_guarded([("first", b"first")], limits(), readers="no_such_readers"))
     assert readers_of(os.getpid()) == []

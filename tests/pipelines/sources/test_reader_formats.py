@@ -2,11 +2,10 @@
 
 import document_samples as samples
 import pytest
+from format_samples import PDF_TEXT, TSV, TSV_TEXT
+from reading_files import read
 
 from forge_pipelines.sources.readers import slides, word, workbook
-from forge_pipelines.sources.readers.registry import read
-
-PDF_TEXT = "Pump maintenance\n\nThe pump is greased once a week by whoever opens the hall.\n\n- grease\n\n- cloth"
 
 
 @pytest.mark.parametrize(
@@ -33,8 +32,8 @@ PDF_TEXT = "Pump maintenance\n\nThe pump is greased once a week by whoever opens
         pytest.param(samples.notebook(), samples.NOTEBOOK_TEXT, "application/x-ipynb+json", id="ipynb"),
         pytest.param(samples.CSV, samples.CSV_TEXT, "text/csv", id="csv"),
         pytest.param(
-            b"part\toil\nshaft\tyes\nseal\tno\n",
-            "| part | oil |\n| --- | --- |\n| shaft | yes |\n| seal | no |",
+            TSV,
+            TSV_TEXT,
             "text/tab-separated-values",
             id="tsv",
         ),
@@ -70,7 +69,6 @@ def test_a_hyphen_at_a_lines_end_goes_only_where_it_split_a_word(line_end: tuple
         b"Oil, grease, cloth\nand, then, more\nbut, never, less\n",
         b"first,second\nonly two lines\n",
         b"the pump,the hall\nthe shaft,the seal,the oil\nthe card,the door\n",
-        b'{"part":"shaft","oil":1}\n{"part":"seal","oil":2}\n{"part":"ring","oil":3}\n',
         b"x = f(a,b)\ny = f(c,d)\nz = f(e,f)\n",
         b"\tindented\n\tindented\n\tindented\n",
         b"a,b\n1,2\n3,4\n" + b"5,6\n" * 2000 + b"a sentence at the end\n",

@@ -5,12 +5,9 @@ import zipfile
 
 import document_samples as samples
 import pytest
+from format_samples import LAUGHS, many_pages
+from reading_files import refused
 
-from forge_pipelines.sources.place import ItemError
-from forge_pipelines.sources.readers.registry import read
-
-ENTITIES = b"".join(b'<!ENTITY a%d "%s">' % (number, b"&a%d;" % (number - 1) * 20) for number in range(1, 9))
-LAUGHS = b'<?xml version="1.0"?><!DOCTYPE page [<!ENTITY a0 "ha">' + ENTITIES + b"]>"
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
 WHOLE = {
     "pdf": samples.pdf(samples.LINES),
@@ -28,16 +25,10 @@ WHOLE = {
 }
 
 
-def refusal(content: bytes) -> tuple[str, str]:
-    with pytest.raises(ItemError) as refused:
-        read(content)
-    return refused.value.refusal.rule, refused.value.refusal.reason
-
-
 @pytest.mark.parametrize("kind", WHOLE)
 def test_half_a_document_is_damaged(kind: str) -> None:
     content = WHOLE[kind]
-    assert refusal(content[: len(content) * 2 // 3])[0] == "damaged"
+    assert refused(content[: len(content) * 2 // 3])[0] == "damaged"
 
 
 @pytest.mark.parametrize(
@@ -51,15 +42,15 @@ def test_half_a_document_is_damaged(kind: str) -> None:
     ],
 )
 def test_a_package_with_a_broken_part_is_damaged(kind: str, part: str) -> None:
-    assert refusal(samples.with_member(WHOLE[kind], part, b"<broken"))[0] == "damaged"
-    assert refusal(samples.with_member(WHOLE[kind], part, LAUGHS + b"<page>&a8;</page>"))[0] in {"damaged", "bomb"}
+    assert refused(samples.with_member(WHOLE[kind], part, b"<broken"))[0] == "damaged"
+    assert refused(samples.with_member(WHOLE[kind], part, LAUGHS + b"<page>&a8;</page>"))[0] in {"damaged", "bomb"}
 
 
 @pytest.mark.parametrize("kind", ["docx", "pptx", "xlsx", "odt", "epub"])
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(kind: str) -> None:
     bomb = samples.with_member(WHOLE[kind], "filler.xml", bytes(65 << 20))
     started = time.process_time()
-    assert refusal(bomb)[0] == "bomb"
+    assert refused(bomb)[0] == "bomb"
     assert time.process_time() - started < 0.2
 
 
@@ -67,26 +58,26 @@ def test_a_member_gives_no_more_than_it_declares() -> None:
     bomb = samples.zipped({"mimetype": "application/epub+zip", "META-INF/container.xml": bytes(10 << 20)})
     declared = bomb.replace((10 << 20).to_bytes(4, "little"), (10).to_bytes(4, "little"))
     assert declared != bomb
-    assert refusal(declared)[0] == "damaged"
+    assert refused(declared)[0] == "damaged"
 
 
 def test_gzip_is_unpacked_within_bounds_and_once() -> None:
-    assert refusal(samples.gzipped(bytes(65 << 20)))[0] == "bomb"
-    assert refusal(samples.gzipped(samples.gzipped(b"text")))[0] == "bomb"
-    assert refusal(samples.gzipped(b"text")[:-9] + b"\xff" * 9)[0] == "damaged"
+    assert refused(samples.gzipped(bytes(65 << 20)))[0] == "bomb"
+    assert refused(samples.gzipped(samples.gzipped(b"text")))[0] == "bomb"
+    assert refused(samples.gzipped(b"text")[:-9] + b"\xff" * 9)[0] == "damaged"
 
 
 @pytest.mark.parametrize("entity", ["SYSTEM 'file:///etc/passwd'", "SYSTEM 'http://192.0.2.1/x'"])
 def test_entities_from_elsewhere_are_never_fetched(entity: str) -> None:
     xml = f"<!DOCTYPE page [<!ENTITY x {entity}>]><page xmlns='http://projectmallard.org/1.0/'><p>&x;</p></page>"
-    rule, reason = refusal(xml.encode())
+    rule, reason = refused(xml.encode())
     assert rule == "entity"
     assert "needs what stands elsewhere" in reason
 
 
 def test_a_bomb_of_entities_is_refused() -> None:
     started = time.process_time()
-    assert refusal(LAUGHS + b"<page xmlns='http://projectmallard.org/1.0/'><p>&a8;</p></page>")[0] == "bomb"
+    assert refused(LAUGHS + b"<page xmlns='http://projectmallard.org/1.0/'><p>&a8;</p></page>")[0] == "bomb"
     assert time.process_time() - started < 1
 
 
@@ -98,7 +89,6 @@ def test_a_bomb_of_entities_is_refused() -> None:
         pytest.param(OLE + "WordDocument".encode("utf-16-le"), "old_office", "save it as .docx", id="doc"),
         pytest.param(OLE + "Workbook".encode("utf-16-le"), "old_office", "save it as .xlsx", id="xls"),
         pytest.param(OLE, "not_text", "old Windows program", id="ole"),
-        pytest.param(samples.zipped({"a.txt": "text"}), "not_text", "it is a ZIP archive", id="zip"),
         pytest.param(
             samples.with_member(WHOLE["odt"], "META-INF/manifest.xml", b"<m><encryption-data/></m>"),
             "encrypted",
@@ -122,25 +112,25 @@ def test_a_bomb_of_entities_is_refused() -> None:
             "save it as .docx",
             id="dotm",
         ),
-        pytest.param(samples.zipped({"a.txt": "text"}, zipfile.ZIP_BZIP2), "damaged", "save it again", id="bzip2"),
+        pytest.param(
+            samples.zipped({"[Content_Types].xml": "text"}, zipfile.ZIP_BZIP2), "damaged", "save it again", id="bzip2"
+        ),
+        pytest.param(b"\x89PNG\r\n\x1a\n\0\0", "needs_ocr", "is a picture (PNG); name a command", id="png"),
+        pytest.param(b"\xff\xd8\xff\xe0", "needs_ocr", "is a picture (JPEG); name a command", id="jpeg"),
+        pytest.param(b"II*\0", "needs_ocr", "is a picture (TIFF); name a command", id="tiff"),
         pytest.param(samples.pdf(()), "needs_ocr", "no text on any of its 1 pages", id="scan"),
         pytest.param(b"%PDF-1.7\n%%EOF", "damaged", "is a damaged PDF", id="no-pdf"),
     ],
 )
 def test_what_cannot_be_read_says_why_and_what_to_do(content: bytes, rule: str, words: str) -> None:
-    found, reason = refusal(content)
+    found, reason = refused(content)
     assert found == rule
     assert words in reason
+    assert reason.startswith(("is ", "has "))  # the file's name stands before it
 
 
 def test_a_pdf_of_too_many_pages_is_refused_without_reading_them() -> None:
-    kids = b" ".join(b"3 0 R" for _ in range(10_001))
-    content = (
-        b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Count 10001/Kids["
-        + kids
-        + b"]>>endobj\n3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\ntrailer<</Root 1 0 R/Size 4>>\n%%EOF"
-    )
-    assert refusal(content) == ("too_many_pages", "has 10,001 pages, more than 10,000; split it")
+    assert refused(many_pages(10_001)) == ("too_many_pages", "has 10,001 pages, more than 10,000; split it")
 
 
 @pytest.mark.parametrize(
@@ -156,10 +146,10 @@ def test_a_pdf_of_too_many_pages_is_refused_without_reading_them() -> None:
         samples.gzipped(b""),
     ],
 )
-def test_an_empty_document_reads_as_no_text(content: bytes) -> None:
-    assert not read(content).text.strip()
+def test_an_empty_document_says_so(content: bytes) -> None:
+    assert refused(content) == ("empty", "holds no text")
 
 
-def test_elements_within_elements_end_in_a_refusal() -> None:
+def test_elements_within_elements_end_in_a_refused() -> None:
     page = b"<page xmlns='http://projectmallard.org/1.0/'>" + b"<section>" * 250 + b"<p>x</p>"
-    assert refusal(page + b"</section>" * 250 + b"</page>")[0] == "too_deep"
+    assert refused(page + b"</section>" * 250 + b"</page>")[0] == "too_deep"

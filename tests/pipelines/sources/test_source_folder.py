@@ -3,7 +3,10 @@
 import os
 import socket
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +14,45 @@ import pytest
 from pydantic import ValidationError
 
 from forge_pipelines.errors import ConfigError
-from forge_pipelines.progress import silent
-from forge_pipelines.sources.config import FolderPlace
-from forge_pipelines.sources.folder import Folder
-from forge_pipelines.sources.globs import compile_globs
-from forge_pipelines.sources.place import ItemError, Listing
+from forge_pipelines.sources.place import Item, Refusal
+from forge_pipelines.sources.places.config import FolderPlace
+from forge_pipelines.sources.places.folder import Folder
+from forge_pipelines.sources.places.globs import compile_globs
+from forge_pipelines.sources.stamps import Stamps
+from forge_pipelines.sources.survey import Fingerprint, Told, told_apart
 
 
-def list_folder(path: Path, max_file_bytes: int = 1 << 20, **patterns: Any) -> Listing:
-    return Folder(FolderPlace(path=str(path), **patterns), max_file_bytes).list_items(silent)
+@dataclass
+class Listed:
+    """Everything that a folder held, looked at for the first time."""
+
+    folder: Folder
+    found: list[Told]
+
+    @property
+    def fingerprint(self) -> str:
+        fingerprint = Fingerprint()
+        for told in self.found:
+            fingerprint.add(told.item.path, told.seen, told.refusal)
+        return fingerprint.hexdigest()
 
 
-def paths(listing: Listing) -> list[str]:
-    return [item.path for item in listing.items]
+def open_folder(path: Path, max_file_bytes: int = 1 << 20, **patterns: Any) -> Folder:
+    return Folder(str(path), FolderPlace(path=str(path), **patterns), max_file_bytes)
 
 
-def reasons(listing: Listing) -> dict[str, str]:
-    return {item.path: item.refusal.reason for item in listing.items if item.refusal}
+def list_folder(path: Path, max_file_bytes: int = 1 << 20, **patterns: Any) -> Listed:
+    folder = open_folder(path, max_file_bytes, **patterns)
+    stamps = Stamps(Path("/nonexistent/stamps"), folder.address)
+    return Listed(folder, [*told_apart(folder, stamps, lambda _: False)])
+
+
+def paths(listing: Listed) -> list[str]:
+    return [told.item.path for told in listing.found]
+
+
+def reasons(listing: Listed) -> dict[str, str]:
+    return {told.item.path: told.refusal.reason for told in listing.found if told.refusal}
 
 
 @pytest.mark.parametrize(
@@ -68,8 +93,8 @@ def test_hidden_files_and_folders_are_skipped_and_counted(documents: Path) -> No
     (documents / ".secret/key.txt").write_text("x")
     (documents / "deep/.hidden.txt").write_text("x")
     listing = list_folder(documents)
-    assert listing.skipped_hidden == 2
-    assert len(listing.items) == 4
+    assert listing.folder.num_skipped_hidden == 2
+    assert len(paths(listing)) == 4
 
 
 def test_links_that_leave_the_folder_are_skipped_and_counted(documents: Path, tmp_path: Path) -> None:
@@ -80,7 +105,7 @@ def test_links_that_leave_the_folder_are_skipped_and_counted(documents: Path, tm
     (documents / "device.txt").symlink_to("/dev/zero")
     (documents / "same.md").symlink_to("read.md")
     listing = list_folder(documents)
-    assert listing.skipped_links == 4
+    assert listing.folder.num_skipped_links == 4
     assert paths(listing) == ["deep/er/page.html", "deep/manual.rst", "plain.txt", "read.md", "same.md"]
 
 
@@ -149,16 +174,56 @@ def test_the_fingerprint_is_of_paths_and_contents_alone(documents: Path, tmp_pat
     assert list_folder(tmp_path / "moved").fingerprint != before
 
 
-def test_bytes_that_are_others_than_the_listed_are_never_given_out(documents: Path) -> None:
-    folder = Folder(FolderPlace(path=str(documents)), 1 << 20)
-    items = {item.path: item for item in folder.list_items(silent).items}
-    assert folder.read(items["read.md"]) == (documents / "read.md").read_bytes()
+def test_what_a_file_is_when_it_is_fetched_is_given_out_whole_or_not_at_all(documents: Path) -> None:
+    folder = open_folder(documents)
+    items = {item.path: item for item in folder.items()}
     (documents / "read.md").write_text("other")
     (documents / "plain.txt").unlink()
-    with pytest.raises(ItemError, match="changed while it was being read"):
-        folder.read(items["read.md"])
-    with pytest.raises(ItemError, match="No such file"):
-        folder.read(items["plain.txt"])
+    with (documents / "deep/manual.rst").open("wb") as file:
+        file.truncate(2 << 20)
+    other, gone, large = folder.fetch([items["read.md"], items["plain.txt"], items["deep/manual.rst"]])
+    assert other == b"other"
+    assert gone == Refusal("unreadable", "cannot be read: No such file or directory")
+    assert isinstance(large, Refusal)
+    assert large.rule == "too_large"
+
+
+def test_a_file_that_grows_while_it_is_read_is_a_refusal(documents: Path) -> None:
+    folder = open_folder(documents, max_file_bytes=1 << 30)
+    growing = documents / "grows.txt"
+    growing.write_bytes(b"x" * (64 << 20))
+    grow = threading.Event()
+
+    def append() -> None:
+        with growing.open("ab", buffering=0) as file:
+            while not grow.is_set():
+                file.write(b"y")
+
+    writer = threading.Thread(target=append)
+    writer.start()
+    try:
+        (refusal,) = folder.fetch([Item("grows.txt")])
+    finally:
+        grow.set()
+        writer.join()
+    assert isinstance(refusal, Refusal)
+    assert refusal.rule == "changed"
+
+
+def test_a_stamp_is_another_whenever_the_file_is(documents: Path) -> None:
+    folder, file = open_folder(documents, include=("read.md",)), documents / "read.md"
+    stamps = [next(folder.items()).stamp]
+    content, times = file.read_bytes(), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    for change in (
+        lambda: file.write_bytes(content + b"x"),
+        lambda: file.write_bytes(content[::-1]),
+        lambda: os.utime(file, ns=times),  # the same size and time of change as at first
+        lambda: (documents / "new").write_bytes(content) and (documents / "new").replace(file),
+    ):
+        time.sleep(0.01)
+        change()
+        stamps.append(next(folder.items()).stamp)
+    assert len(set(stamps)) == 5
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:

@@ -9,11 +9,14 @@ from typing import Any
 
 import psutil
 import pytest
+from pydantic import ValidationError
 
-from forge_pipelines.errors import DataError
+from forge_pipelines.errors import ConfigError, DataError
 from forge_pipelines.manifest import Classification, Document, Manifest, Rejection
 from forge_pipelines.progress import Progress
-from forge_pipelines.sources.config import FolderPlace, ReadingLimits, SourceConfig
+from forge_pipelines.sources import survey
+from forge_pipelines.sources.config import Labels, ReadingLimits, SourceConfig
+from forge_pipelines.sources.places.config import FolderPlace
 from forge_pipelines.sources.stage import read_source
 from forge_pipelines.store import Store
 
@@ -44,13 +47,13 @@ def test_every_file_is_a_document_or_a_rejection(
     assert {path: row.rule for path, row in rejected.items()} == {
         "empty.txt": "empty",
         "blank.md": "empty",
-        "image.txt": "not_text",
+        "image.txt": "needs_ocr",
         "large.txt": "too_large",
         "pipe.txt": "not_a_file",
     }
     counts = dict(manifest.counts)
     assert (counts["files"], counts["documents"], counts["rejected"], counts["skipped_hidden"]) == (9, 4, 5, 1)
-    assert counts["rejected_by_rule"] == {"empty": 2, "not_text": 1, "too_large": 1, "not_a_file": 1}
+    assert counts["rejected_by_rule"] == {"empty": 2, "needs_ocr": 1, "too_large": 1, "not_a_file": 1}
     assert sum(counts["by_media_type"].values()) == sum(counts["by_language"].values()) == 4
     assert counts["characters"] == sum(len(row.text) for row in kept.values())
     assert manifest.classification is Classification.INTERNAL
@@ -82,6 +85,54 @@ def test_the_same_folder_elsewhere_is_the_same(
     other_store = read_source(at(configure(), tmp_path / "copy"), Store(str(tmp_path / "other"), tmp_path / "scratch"))
     assert (here.fresh, again.fresh, other_store.fresh) == (True, False, True)
     assert here.manifest.fingerprint == again.manifest.fingerprint == other_store.manifest.fingerprint
+
+
+def test_labels_of_paths_stand_in_place_of_the_sources_own_and_the_strictest_holds_for_all(
+    documents: Path, configure: Configure, store: Store, contents: Contents
+) -> None:
+    overrides = (
+        {"paths": ["deep/**"], "classification": "restricted", "purpose": "repairs", "retain_days": 10},
+        {"paths": ["**/*.rst"], "licence": "mit", "owner": "Yard"},
+    )
+    os.utime(documents / "deep/manual.rst", (1_700_000_000, 1_700_000_000))
+    labels = Labels.model_validate({"licence": "CC0-1.0", "classification": "public", "overrides": overrides})
+    manifest = read_source(configure().model_copy(update={"labels": labels}), store).manifest
+    kept, _ = contents(manifest)
+    assert {
+        path: (row.licence, row.classification, row.owner, row.purpose, row.expires_at) for path, row in kept.items()
+    } == {
+        "plain.txt": ("CC0-1.0", "public", None, None, None),
+        "read.md": ("CC0-1.0", "public", None, None, None),
+        "deep/er/page.html": ("CC0-1.0", "restricted", None, "repairs", kept["deep/er/page.html"].expires_at),
+        "deep/manual.rst": ("MIT", "restricted", "Yard", "repairs", "2023-11-24T22:13:20+00:00"),
+    }
+    assert manifest.classification is Classification.RESTRICTED
+    assert manifest.counts["by_classification"] == {"public": 2, "restricted": 2}
+
+
+def test_nothing_unlabelled_passes(documents: Path, configure: Configure, store: Store, contents: Contents) -> None:
+    overrides = ({"paths": ["**/*.md"], "licence": "MIT"},)
+    labels = Labels.model_validate({"classification": "public", "overrides": overrides})
+    kept, rejected = contents(read_source(configure().model_copy(update={"labels": labels}), store).manifest)
+    assert set(kept) == {"read.md"}
+    assert {row.rule for row in rejected.values()} == {"unlabelled"}
+    assert rejected["plain.txt"].reason == "has no licence; write one in `labels`, or in `labels.overrides`"
+    with pytest.raises(ValidationError, match=r"no document has a licence: write `labels\.licence`"):
+        Labels.model_validate({"classification": "public"})
+
+
+def test_a_licence_that_is_no_spdx_expression_is_one_sentence() -> None:
+    with pytest.raises(ValidationError, match="'proprietary' is no SPDX licence expression; write an identifier such"):
+        Labels.model_validate({"licence": "proprietary", "classification": "public"})
+    assert Labels.model_validate({"licence": "apache-2.0 or mit", "classification": "public"}).licence == (
+        "Apache-2.0 OR MIT"
+    )
+
+
+def test_a_program_that_recognises_text_and_is_not_there_is_one_sentence(configure: Configure, store: Store) -> None:
+    message = r"source handbook: there is no program no-such-ocr; install it, or mend `reading\.ocr`"
+    with pytest.raises(ConfigError, match=message):
+        read_source(limited(configure(), ocr=["no-such-ocr", "stdin"]), store)
 
 
 def test_one_changed_file_is_another_fingerprint_and_one_other_document(
@@ -125,7 +176,7 @@ def test_a_line_of_200_mb_is_a_rejection_or_passes_whole(
 
 
 def test_no_matching_file_is_one_sentence(configure: Configure, store: Store) -> None:
-    with pytest.raises(DataError, match=r"source handbook: no file in .*documents matches \*\.pdf, \*\.odt; check"):
+    with pytest.raises(DataError, match=r"source handbook: nothing in .*documents matches \*\.pdf, \*\.odt; correct"):
         read_source(configure(include=("*.pdf", "*.odt")), store)
     assert list(store.manifests()) == []
 
@@ -159,43 +210,15 @@ def test_an_exception_in_the_middle_publishes_nothing_and_the_next_run_is_a_clea
     assert read_source(configure(), store).manifest.fingerprint == clean.manifest.fingerprint
 
 
-def test_a_file_that_changes_between_listing_and_reading_is_rejected_now_and_read_at_the_next_run(
-    documents: Path, configure: Configure, store: Store, contents: Contents
-) -> None:
-    def change(progress: Progress) -> None:
-        if progress.stage == "listing":
-            (documents / "read.md").write_text("Changed while nobody looked, and quite a bit longer than before.")
-            (documents / "plain.txt").unlink()
-
-    kept, rejected = contents(read_source(configure(), store, change).manifest)
-    assert set(kept) == {"deep/manual.rst", "deep/er/page.html"}
-    assert {path: row.rule for path, row in rejected.items()} == {"read.md": "changed", "plain.txt": "unreadable"}
-    kept, rejected = contents(read_source(configure(), store).manifest)
-    assert set(kept) == {"deep/manual.rst", "deep/er/page.html", "read.md"}
-    assert rejected == {}
-
-
-def test_what_a_changing_file_cost_is_not_found_again_once_it_is_back(
-    documents: Path, configure: Configure, store: Store, contents: Contents
-) -> None:
-    original = (documents / "read.md").read_text()
-
-    def change(progress: Progress) -> None:
-        if progress.stage == "listing":
-            (documents / "read.md").write_text("other")
-
-    read_source(configure(), store, change)
-    (documents / "read.md").write_text(original)
-    assert "read.md" in contents(read_source(configure(), store).manifest)[0]
-
-
-def test_progress_is_told_in_files(configure: Configure, store: Store) -> None:
-    heard: list[Any] = []
+def test_progress_is_told_in_files_with_rates(configure: Configure, store: Store) -> None:
+    heard: list[Progress] = []
     read_source(configure(), store, heard.append)
-    assert [(report.stage, report.done, report.total, report.unit) for report in heard] == [
-        ("listing", 4, 4, "files"),
-        ("handbook: reading", 4, 4, "files"),
-    ]
+    last = {report.stage: report for report in heard}
+    assert {stage: (report.done, report.total, report.unit) for stage, report in last.items()} == {
+        "handbook: reading": (4, 4, "files"),
+        "handbook: writing": (4, 4, "files"),
+    }
+    assert last["handbook: reading"].metrics.keys() == {"files/s", "MB/s"}
 
 
 def test_a_file_beyond_a_limit_is_a_rejection_and_another_limit_is_another_publication(
@@ -209,14 +232,19 @@ def test_a_file_beyond_a_limit_is_a_rejection_and_another_limit_is_another_publi
     assert kept == {path: row for path, row in contents(before)[0].items() if path in kept}
 
 
-def test_killed_readers_change_nothing(documents: Path, configure: Configure, store: Store, tmp_path: Path) -> None:
+def test_killed_readers_change_nothing(
+    documents: Path, configure: Configure, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survey, "_SECONDS_BETWEEN_REPORTS", 0.0)
     for number in range(200):
         (documents / f"{number:03}.txt").write_text(f"The pump of hall {number} stands at its place.")
     killed = 0
+    killed_at = 0.0
 
     def kill(progress: Progress) -> None:
-        nonlocal killed
-        if progress.stage.endswith("reading") and progress.done < progress.total:
+        nonlocal killed, killed_at
+        if progress.stage.endswith("reading") and killed_at + 50 < progress.done < 204:
+            killed_at = progress.done
             for reader in psutil.Process().children():
                 reader.kill()
                 killed += 1

@@ -1,0 +1,1 @@
+"""The kinds of place that documents come from: one file each, and `opening`, which knows them all."""

@@ -1,0 +1,84 @@
+"""What a person sees of a source in the web UI: what came in, what it is, what was rejected and why, and samples."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import source_samples
+
+from forge_assets.metadata import describe_corpus, describe_documents
+from forge_assets.settings import Settings
+from forge_pipelines.manifest import Manifest
+
+
+def described(manifest: Manifest, settings: Settings) -> dict[str, Any]:
+    return dict(describe_documents(source_samples.store_of(settings).open(manifest), manifest))
+
+
+def rows(table: dg.TableMetadataValue) -> list[tuple[Any, ...]]:
+    return [tuple(record.data.values()) for record in table.records]
+
+
+@pytest.fixture
+def handbook(settings: Settings, tmp_path: Path) -> dict[str, Any]:
+    return described(source_samples.handbook(tmp_path / "handbook", settings), settings)
+
+
+def test_what_came_in_and_what_came_out_of_other_files_is_told(handbook: dict[str, Any]) -> None:
+    told = " ".join(handbook["came in"].value.split())
+    assert told.startswith("6 files, ")
+    assert told.endswith("kB; 2 documents came out of them as members, attachments or records")
+    assert " ".join(handbook["made"].value.split()).startswith("4 documents, ")
+    assert "forge documents handbook" in " ".join(handbook["next"].value.split())
+
+
+def test_there_are_tables_by_format_language_and_classification(handbook: dict[str, Any]) -> None:
+    assert rows(handbook["formats"]) == [(3, "text/plain"), (1, "message/rfc822")]
+    assert sum(number for number, _ in rows(handbook["languages"])) == 4
+    assert rows(handbook["classifications"]) == [(4, "internal")]
+    assert "kinds" not in handbook
+
+
+def test_each_rule_stands_with_an_example_and_how_to_see_the_others(handbook: dict[str, Any]) -> None:
+    empty, not_text = rows(handbook["rejections"])
+    assert empty == ("empty", 2, "empty.txt holds no text", "forge documents handbook --rejected --rule empty")
+    assert not_text[:2] == ("not_text", 1)
+    assert not_text[2].startswith("program.txt is not text")
+
+
+def test_the_samples_are_of_the_most_frequent_formats_and_say_what_holds_them(handbook: dict[str, Any]) -> None:
+    samples = handbook["samples"].value
+    assert [line for line in samples.splitlines() if line.startswith("**")] == [
+        "**deep/pump.md** (text/plain, CC0-1.0)",
+        "**in/seal.eml** in post.zip (message/rfc822, CC0-1.0)",
+    ]
+
+
+def test_where_all_is_of_one_format_the_first_documents_are_the_samples(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    for name in "abcde":
+        (tmp_path / f"notes/{name}.txt").write_text(f"{source_samples.HALL} This is note {name}.")
+    samples = described(source_samples.read(tmp_path / "notes", "notes", settings), settings)["samples"].value
+    assert [line[:9] for line in samples.splitlines() if line.startswith("**")] == [
+        "**a.txt**",
+        "**b.txt**",
+        "**c.txt**",
+    ]
+
+
+def test_records_and_their_kinds_are_told(settings: Settings, tmp_path: Path) -> None:
+    metadata = described(source_samples.chats(tmp_path / "chats", settings), settings)
+    assert rows(metadata["kinds"]) == [(2, "chat")]
+    assert " ".join(metadata["made"].value.split()).startswith("2 documents (chat 2), ")
+    assert "2 documents came out of them" in " ".join(metadata["came in"].value.split())
+    assert "** in chats.jsonl (" in metadata["samples"].value
+    assert rows(metadata["rejections"]) == []
+
+
+def test_a_corpuss_rejections_stand_with_an_example_too(settings: Settings, tmp_path: Path) -> None:
+    manifest = source_samples.books(tmp_path / "pages", settings)
+    metadata = describe_corpus(source_samples.store_of(settings).open(manifest), manifest)
+    [(rule, number, example, command)] = rows(metadata["rejections"])
+    assert (rule, number, command) == ("length", 1, "forge documents books --rejected --rule length")
+    assert example.startswith("stub.txt ")

@@ -22,6 +22,7 @@ from forge_assets.summary import (
     summarize_shards,
 )
 from forge_pipelines.corpus import reading
+from forge_pipelines.corpus.page import PAGE
 from forge_pipelines.evaluation.reading import read_report
 from forge_pipelines.evaluation.report import Report
 from forge_pipelines.evaluation.stage import BEFORE_AFTER_PICTURE
@@ -89,9 +90,12 @@ def describe_corpus(folder: Path, manifest: Manifest) -> Metadata:
     """Describe a corpus: what each source gave, what was rejected and why, samples, Data Docs."""
     return {
         **_told(summarize_corpus(manifest)),
+        "report": _link("open the report", page_url(manifest, PAGE)),
         "data docs": _link("open Data Docs", page_url(manifest, f"{reading.DATA_DOCS}/index.html")),
         "lengths": _picture(manifest, LENGTHS_PICTURE, "lengths of documents"),
         "sources": _counted("source", manifest.counts["documents_by_source"], "documents"),
+        "languages": _counted("language", manifest.counts["by_language"]),
+        "placeholders": _counted("what was found", manifest.counts["redactions_by_kind"], "times"),
         "rejections": _rejections(folder / reading.REJECTIONS, manifest),
         "samples": _excerpts(sample(reading.read_train(folder), _SAMPLES)),
     }

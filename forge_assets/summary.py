@@ -34,7 +34,8 @@ def summarize_corpus(manifest: Manifest) -> Summary:
         "came in": f"{counts['documents'] + counts['rejected']:,} documents",
         "made": f"{counts['train']:,} documents to train on, {counts['heldout']:,} held out (from {sources})",
         "thrown away": _rejected(counts),
-        "how good": f"every blocking expectation holds, {warnings}; the page of Data Docs shows each",
+        "replaced": _listed(counts["redactions_by_kind"]) or "nothing",
+        "how good": f"every blocking expectation holds, {warnings}; Data Docs show each",
         "next": "Read some samples and rejections; change length or expectations in its YAML, or train a model.",
     }
 

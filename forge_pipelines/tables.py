@@ -1,9 +1,10 @@
 """Documents and rejections as Parquet: the one place that knows their columns."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
-from itertools import islice
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ class TableWriter:
         OSError: the disk is full; it comes with a later row, or at the end.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, batch_characters: int = BATCH_CHARACTERS) -> None:
         self._schema = schema
+        self._batch_characters = batch_characters
         # Statistics would compare whole texts (a document of 200 MB takes 15 s instead of 0.3), and nobody asks them.
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_statistics=False)
         self._rows: list[dict[str, Any]] = []
@@ -51,12 +53,12 @@ class TableWriter:
             self._num_characters += sum(len(each.text) for each in row.segments)
         self._rows.append(columns)
         self.num_rows += 1
-        if len(self._rows) == BATCH_ROWS or self._num_characters >= BATCH_CHARACTERS:
+        if len(self._rows) == BATCH_ROWS or self._num_characters >= self._batch_characters:
             self._flush()
 
     def _flush(self) -> None:
         if self._rows:
-            batch = pa.Table.from_pylist(self._rows, schema=self._schema)
+            batch = table_of(self._rows, self._schema)
             self._rows, self._num_characters = [], 0
             self._await_written()
             self._writing = self._aside.submit(self._writer.write_table, batch)
@@ -77,9 +79,52 @@ class TableWriter:
                 self._await_written()
 
 
-def documents_writer(path: Path) -> TableWriter:
-    """Open a writer of `Document` rows."""
-    return TableWriter(path, DOCUMENT_SCHEMA)
+def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Return rows as a table, None where a row does not name a column.
+
+    That is `pa.Table.from_pylist` for columns of texts, segments, whole numbers (32 bits), yes or no, and bytes of one
+    length, of which only the first two may be None; but it does not load pandas, which takes longer than most tables.
+    """
+    columns = (_column([row.get(field.name) for row in rows], field.type) for field in schema)
+    return pa.Table.from_arrays([*columns], schema=schema)
+
+
+def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if kind == SEGMENTS:
+        return _segments(values)
+    if kind == pa.large_string():
+        encoded = [value.encode() for value in values]
+        ends = array("q", accumulate(map(len, encoded), initial=0))
+        return _array(kind, len(values), ends, b"".join(encoded))
+    if kind == pa.string():
+        texts = pa.lib.StringBuilder()
+        texts.append_values(values)
+        return texts.finish()
+    if kind == pa.int32():
+        return _array(kind, len(values), array("i", values))
+    if kind == pa.bool_():
+        bits = sum(1 << number for number, value in enumerate(values) if value)
+        return _array(kind, len(values), bits.to_bytes(len(values) // 8 + 1, "little"))
+    return _array(kind, len(values), b"".join(values))
+
+
+def _segments(values: Sequence[Sequence[Mapping[str, str]] | None]) -> pa.Array:
+    ends = accumulate((len(value or ()) for value in values), initial=0)
+    held = [*chain.from_iterable(value or () for value in values)]
+    fields_held = [*SEGMENTS.value_type]
+    columns = [_column([segment[each.name] for segment in held], each.type) for each in fields_held]
+    missing = _column([value is None for value in values], pa.bool_())
+    segments = pa.StructArray.from_arrays(columns, fields=fields_held)
+    return pa.ListArray.from_arrays(_column([*ends], pa.int32()), segments, mask=missing)
+
+
+def _array(kind: pa.DataType, length: int, *buffers: "array[int] | bytes") -> pa.Array:
+    return pa.Array.from_buffers(kind, length, [None, *map(pa.py_buffer, buffers)])
+
+
+def documents_writer(path: Path, batch_characters: int = BATCH_CHARACTERS) -> TableWriter:
+    """Open a writer of `Document` rows, which holds so many characters at most, and a document."""
+    return TableWriter(path, DOCUMENT_SCHEMA, batch_characters)
 
 
 def rejections_writer(path: Path) -> TableWriter:

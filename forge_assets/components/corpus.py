@@ -13,8 +13,7 @@ from forge_assets.metadata import describe_corpus, materialization
 from forge_assets.progress import watch
 from forge_assets.resources import StoreResource
 from forge_pipelines.corpus.config import CorpusConfig
-from forge_pipelines.corpus.expectations import check_expectations
-from forge_pipelines.corpus.stage import CODE_VERSION, validate
+from forge_pipelines.corpus.stage import CODE_VERSION, check_corpus, validate
 from forge_pipelines.sources.config import SourceConfig
 
 
@@ -26,6 +25,11 @@ class CorpusScaffolder(TemplateScaffolder):
   description: What this corpus is for.
   sources: [FILL-IN]                 # names of sources, in order of preference
   length: {min_characters: 50}
+  # languages: {allowed: [en, de]}   # ISO 639-1; others are rejected
+  # quality: {c4: null}              # the published rules for prose: Gopher, FineWeb and, left out here, C4
+  # repeated_lines: {}               # headers and footers that stand in many documents of a source go
+  # rules: [{rule: "my_package.rules:no_drafts"}]   # a function of your own: (document) -> a reason to reject, or None
+  personal_data: {}                  # placeholders for e-mail, phone, IBAN, keys …; by kind: redact, reject or keep
   split: {heldout_fraction: 0.02}    # the share of the documents that evaluation is made on
   expectations:                      # any Great Expectations expectation over the per-document table
     - type: expect_column_values_to_not_be_null
@@ -35,7 +39,7 @@ class CorpusScaffolder(TemplateScaffolder):
 
 @dg.scaffold_with(CorpusScaffolder)
 class Corpus(YamlComponent[CorpusConfig]):
-    """Documents of one or more sources: cleaned, deduplicated, split, and held to Great Expectations."""
+    """Documents of one or more sources: cleaned, without near-copies, split, and held to Great Expectations."""
 
     config_class: ClassVar[type[CorpusConfig]] = CorpusConfig
 
@@ -43,11 +47,11 @@ class Corpus(YamlComponent[CorpusConfig]):
         """Declare the asset ``<name>/validated_corpus`` and its checks.
 
         Raises:
-            ConfigError: a source or a kind of expectation that does not exist.
+            ConfigError: a source, a kind of expectation, a rule of one's own or an evaluation set that does not exist.
         """
         config = self.config
         require_names(config.sources, Source, "source", context)
-        check_expectations(config)
+        check_corpus(config)
         key = dg.AssetKey([config.name, "validated_corpus"])
 
         @dg.asset(

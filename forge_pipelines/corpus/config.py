@@ -5,6 +5,14 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from forge_pipelines.corpus.decontamination import Decontamination
+from forge_pipelines.corpus.language import LanguageRule
+from forge_pipelines.corpus.near_duplicates_config import NearDuplicatesConfig
+from forge_pipelines.corpus.own_rules import OwnRule
+from forge_pipelines.corpus.personal.config import PersonalDataConfig
+from forge_pipelines.corpus.quality import QualityRules
+from forge_pipelines.corpus.repeated_lines import RepeatedLinesRule
+from forge_pipelines.corpus.terms import Terms
 from forge_pipelines.manifest import Name, Value
 
 
@@ -52,7 +60,29 @@ class CorpusConfig(Value):
     name: Name = Field(description="The corpus's name; its asset is `<name>/validated_corpus`.")
     description: str = Field("", description="One sentence for the web UI.")
     sources: tuple[Name, ...] = Field(min_length=1, description="Names of the sources, in order of preference.")
+    terms: Terms = Field(
+        default_factory=Terms, description="Licences, purposes and expiry dates that documents must meet."
+    )
+    languages: LanguageRule | None = Field(None, description="Languages that are allowed. Default: all.")
+    repeated_lines: RepeatedLinesRule | None = Field(
+        None,
+        description="Lines that repeat across a source are left out: `{}` for the usual bounds. Default: they stay.",
+    )
     length: LengthBounds = Field(default_factory=LengthBounds, description="Bounds on a document's length.")
+    quality: QualityRules | None = Field(
+        None, description="The published rules for prose: `{}` for all with their thresholds. Default: none is applied."
+    )
+    rules: tuple[OwnRule, ...] = Field((), description="Rules of one's own, each a Python function.")
+    decontamination: Decontamination | None = Field(
+        None, description="Evaluation sets that no document may hold. Default: none is looked for."
+    )
+    personal_data: PersonalDataConfig | None = Field(
+        default_factory=PersonalDataConfig,
+        description="What becomes of personal data and secrets, by kind. Default: placeholders; null: they stay.",
+    )
+    near_duplicates: NearDuplicatesConfig = Field(
+        default_factory=NearDuplicatesConfig, description="What is a near-copy, and which one is kept."
+    )
     split: Split = Field(default_factory=Split, description="The held-out part.")
     expectations: tuple[Expectation, ...] = Field((), description="What must hold over the per-document table.")
 

@@ -10,19 +10,24 @@ from pathlib import Path
 from forge_pipelines.manifest import Document
 from forge_pipelines.tables import documents_writer, read_documents
 
-_GROUPS = "0123456789abcdef"
+_GROUPS = 64
+_BATCH_CHARACTERS = 1 << 20
 
 
 def write_groups(documents: Iterable[Document], folder: Path) -> None:
-    """Write documents to sixteen files of a folder, by the first digit of their ``text_sha256``."""
+    """Write documents to 64 files of a folder, by the first bits of their ``text_sha256``."""
     with ExitStack() as stack:
-        writers = {digit: stack.enter_context(documents_writer(folder / f"{digit}.parquet")) for digit in _GROUPS}
+        writers = [stack.enter_context(documents_writer(_file(folder, n), _BATCH_CHARACTERS)) for n in range(_GROUPS)]
         for document in documents:
-            writers[document.text_sha256[0]].add(document)
+            writers[int(document.text_sha256[:2], 16) * _GROUPS // 256].add(document)
 
 
 def read_groups(folder: Path) -> Iterator[list[Document]]:
     """Yield the documents of each file, sorted by ``text_sha256`` and then by where they come from."""
-    for digit in _GROUPS:
-        documents = read_documents(folder / f"{digit}.parquet")
+    for number in range(_GROUPS):
+        documents = read_documents(_file(folder, number))
         yield sorted(documents, key=lambda each: (each.text_sha256, each.source, each.uri, each.doc_id))
+
+
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"{number:02}.parquet"

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 
+from forge_pipelines.corpus.mojibake import repaired
 from forge_pipelines.corpus.steps import Outcome
 from forge_pipelines.manifest import Document, Segment, sha256_text
 
@@ -36,7 +37,7 @@ _STRUCTURED = frozenset(
 def normalize(documents: Sequence[Document]) -> Outcome:
     """Bring each document to its canonical text and recompute its ``text_sha256``; nothing is rejected.
 
-    The ``doc_id`` stays as the source gave it.
+    Errors of encoding are repaired but in code and tables. The ``doc_id`` stays as the source gave it.
     """
     return Outcome([_normalized(document) for document in documents])
 
@@ -66,7 +67,11 @@ def blanks_matter(media_type: str) -> bool:
 def _normalized(document: Document) -> Document:
     keep_blanks = blanks_matter(document.media_type)
     segments = tuple(
-        Segment(segment.role, canonical(segment.text, keep_blanks=keep_blanks)) for segment in document.segments
+        Segment(
+            segment.role,
+            canonical(segment.text if keep_blanks else repaired(segment.text), keep_blanks=keep_blanks),
+        )
+        for segment in document.segments
     )
     changed = replace(document, segments=segments)
     return replace(changed, text_sha256=sha256_text(changed.text))

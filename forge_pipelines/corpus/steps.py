@@ -1,7 +1,8 @@
 """What every step of cleaning has in common: a batch of documents goes in, kept and rejected documents come out."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from forge_pipelines.manifest import Document, Rejection
 
@@ -11,10 +12,15 @@ _EXCERPT_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step made of a batch: each document of the batch is either kept (perhaps changed) or rejected."""
+    """What a step made of a batch: each document of the batch is either kept (perhaps changed) or rejected.
+
+    Attributes:
+        redactions: how often a step replaced something in documents that it kept, by their source and what it was.
+    """
 
     kept: Sequence[Document]
     rejected: Sequence[Rejection] = ()
+    redactions: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 Step = Callable[[Sequence[Document]], Outcome]

@@ -1,4 +1,4 @@
-"""How many documents a corpus keeps and rejects, and the sentences for when it keeps too few."""
+"""What became of a corpus's documents, in numbers and examples; and the sentences for when it keeps too few."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,35 +9,57 @@ from forge_pipelines.corpus.split import Part
 from forge_pipelines.errors import DataError
 from forge_pipelines.manifest import Document, Rejection
 
+_SAMPLES = 10
+
 
 class Tally:
-    """Counts what passes; knows one example of each rule's rejections in each source."""
+    """Counts what passes; knows ten of each rule's rejections in each source."""
 
     def __init__(self, corpus: str, sources: Sequence[str]) -> None:
         self._corpus = corpus
         self._documents = Counter(dict.fromkeys(sources, 0))
         self._characters = Counter(dict.fromkeys(sources, 0))
+        self._read = Counter(dict.fromkeys(sources, 0))
+        self._characters_read = Counter(dict.fromkeys(sources, 0))
         self._parts = Counter({"train": 0, "heldout": 0})
+        self._languages: Counter[str] = Counter()
+        self._redactions: Counter[tuple[str, str]] = Counter()
         self._rejected: Counter[tuple[str, str]] = Counter()
-        self._examples: dict[tuple[str, str], Rejection] = {}
+        self._samples: dict[tuple[str, str], list[Rejection]] = {}
+
+    def read(self, documents: Sequence[Document]) -> None:
+        """Count what came in."""
+        for document in documents:
+            self._read[document.source] += 1
+            self._characters_read[document.source] += len(document.text)
+
+    def redact(self, redactions: Mapping[tuple[str, str], int]) -> None:
+        """Count what was replaced, by source and what it was."""
+        self._redactions.update(redactions)
 
     def keep(self, document: Document, part: Part) -> None:
         """Count a document of the corpus."""
         self._documents[document.source] += 1
         self._characters[document.source] += len(document.text)
         self._parts[part] += 1
+        self._languages[document.language or "unknown"] += 1
 
     def reject(self, rejection: Rejection) -> None:
         """Count a rejected document."""
         where = (rejection.source, rejection.rule)
         self._rejected[where] += 1
-        self._examples.setdefault(where, rejection)
+        samples = self._samples.setdefault(where, [])
+        if len(samples) < _SAMPLES:
+            samples.append(rejection)
 
     def counts(self) -> Mapping[str, Any]:
         """Return the numbers of the manifest."""
         by_rule: Counter[str] = Counter()
         for (_, rule), count in self._rejected.items():
             by_rule[rule] += count
+        by_kind: Counter[str] = Counter()
+        for (_, kind), count in self._redactions.items():
+            by_kind[kind] += count
         return {
             "documents": self._documents.total(),
             "train": self._parts["train"],
@@ -45,10 +67,33 @@ class Tally:
             "characters": self._characters.total(),
             "documents_by_source": dict(self._documents),
             "characters_by_source": dict(self._characters),
+            "by_language": dict(sorted(self._languages.items())),
             "rejected": by_rule.total(),
             "rejected_by_rule": dict(sorted(by_rule.items())),
             "duplicates": by_rule[DUPLICATE],
+            "redactions": by_kind.total(),
+            "redactions_by_kind": dict(sorted(by_kind.items())),
         }
+
+    def by_source(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return for each source what came in, what is kept, what was rejected by which rule, and what was replaced."""
+        return {
+            source: {
+                "documents_read": self._read[source],
+                "characters_read": self._characters_read[source],
+                "documents": self._documents[source],
+                "characters": self._characters[source],
+                "rejected": {rule: count for (name, rule), count in sorted(self._rejected.items()) if name == source},
+                "redactions": {
+                    kind: count for (name, kind), count in sorted(self._redactions.items()) if name == source
+                },
+            }
+            for source in self._documents
+        }
+
+    def samples(self) -> Mapping[tuple[str, str], Sequence[Rejection]]:
+        """Return up to ten rejections of each source and rule."""
+        return self._samples
 
     def require_enough(self) -> None:
         """Make sure that every source contributes, and that there is something to train and to measure on.
@@ -76,7 +121,7 @@ class Tally:
         losses = [
             f"rule {rule} rejected {count} of {source}, for example {example.uri} ({example.reason})"
             for (source, rule), count in sorted(self._rejected.items())
-            for example in [self._examples[source, rule]]
+            for example in self._samples[source, rule][:1]
             if source in sources
         ]
         if not losses:

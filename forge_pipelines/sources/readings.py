@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from forge_pipelines.manifest import Segment
 from forge_pipelines.sources.place import Refusal
 from forge_pipelines.sources.readers.reading import Part, Reading, Record
-from forge_pipelines.tables import SEGMENTS
+from forge_pipelines.tables import SEGMENTS, table_of
 
 PASSING = frozenset({"too_slow", "crashed", "too_much_memory", "changed", "ocr_failed"})
 """Rules that depend on more than the file: what they refuse is refused in this run, and tried again in the next."""
@@ -104,7 +104,7 @@ class Readings:
         if not self._rows:
             return
         buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(self._rows, _SCHEMA), buffer, compression="zstd", write_statistics=False)
+        pq.write_table(table_of(self._rows, _SCHEMA), buffer, compression="zstd", write_statistics=False)
         content = buffer.getvalue()
         path = self._folder / f"{_number_of(self._chunks[-1]) + 1 if self._chunks else 0:08}-{_digest(content)}.parquet"
         part = path.with_suffix(".part")
@@ -181,17 +181,19 @@ class Readings:
         if _digest(content) != path.stem.partition("-")[2]:
             path.unlink()
             raise ForgottenError(path.name)
-        rows = pq.read_table(pa.BufferReader(content))
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            rows = file.read()
         spans: dict[bytes, tuple[int, int]] = {}
-        for place, file in enumerate(rows.column("file").to_pylist()):
-            spans[file] = (spans[file][0] if file in spans else place, place + 1)
+        for place, sha256 in enumerate(rows.column("file").to_pylist()):
+            spans[sha256] = (spans[sha256][0] if sha256 in spans else place, place + 1)
         return _Chunk(rows, spans)
 
 
 def _outline(path: Path) -> Iterator[tuple[bytes, int, bool, bool]]:
     """Yield file, number, whether it is the last, and whether it may be another next time, of each row of a chunk."""
     try:
-        columns = pq.read_table(path, columns=["file", "number", "ends", "passing"], memory_map=True).to_pydict()
+        with pq.ParquetFile(path, memory_map=True) as chunk:
+            columns = chunk.read(columns=["file", "number", "ends", "passing"]).to_pydict()
     except (pa.ArrowInvalid, OSError):  # torn by a fault of the machine
         path.unlink(missing_ok=True)
         return

@@ -9,9 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forge_pipelines.sources.place import Item
+from forge_pipelines.tables import table_of
 
 _KEY_BYTES = 16
 _HASH_BYTES = 32
+_SIZE_BYTES = 8
+_SCHEMA = pa.schema([("key", pa.binary(_KEY_BYTES)), ("seen", pa.binary(_HASH_BYTES + _SIZE_BYTES))])
 _SETTLED = timedelta(seconds=2)
 
 
@@ -49,7 +52,7 @@ class Stamps:
     def remember(self, item: Item, seen: Seen) -> None:
         """Note what an item's content is, if it has been at rest."""
         if item.stamp and (item.modified_at is None or item.modified_at < self._settled_before):
-            self._now[self._key(item)] = bytes.fromhex(seen.sha256) + seen.num_bytes.to_bytes(8)
+            self._now[self._key(item)] = bytes.fromhex(seen.sha256) + seen.num_bytes.to_bytes(_SIZE_BYTES)
 
     def save(self) -> None:
         """Keep what was known or noted since the beginning, and nothing else.
@@ -60,7 +63,8 @@ class Stamps:
         if self._now == self._before:
             return
         part = self._file.with_suffix(".part")
-        pq.write_table(pa.table({"key": [*self._now], "seen": [*self._now.values()]}), part, write_statistics=False)
+        rows = [{"key": key, "seen": seen} for key, seen in self._now.items()]
+        pq.write_table(table_of(rows, _SCHEMA), part, write_statistics=False)
         part.replace(self._file)
 
     def _key(self, item: Item) -> bytes:
@@ -72,7 +76,8 @@ def _read(file: Path) -> dict[bytes, bytes]:
     if not file.exists():
         return {}
     try:
-        table = pq.read_table(file)
+        with pq.ParquetFile(file) as stamps:
+            table = stamps.read()
     except (pa.ArrowInvalid, OSError):  # torn by a fault of the machine: all is looked at anew
         return {}
     return dict(zip(table.column("key").to_pylist(), table.column("seen").to_pylist(), strict=True))

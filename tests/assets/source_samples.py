@@ -64,11 +64,12 @@ def chats(folder: Path, settings: Settings) -> Manifest:
 
 
 def books(folder: Path, settings: Settings) -> Manifest:
-    """A corpus of twenty pages, some of them held out, and a page that is too short."""
+    """A corpus of twenty pages that are much alike, some of them held out, and a page that is too short."""
     folder.mkdir()
     for number in range(20):
         (folder / f"{number:02}.txt").write_text(f"Page {number}. {HALL} " * 3)
     (folder / "stub.txt").write_text("Too short.")
     pages = read(folder, "pages", settings)
-    corpus = {"name": "books", "sources": ["pages"], "split": {"heldout_fraction": 0.3}}
+    alike = {"near_duplicates": {"enabled": False}}
+    corpus = {"name": "books", "sources": ["pages"], "split": {"heldout_fraction": 0.3}, **alike}
     return validate(CorpusConfig.model_validate(corpus), [pages], store_of(settings)).manifest

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,6 +17,7 @@ from forge_pipelines.tables import (
     read_rejections,
     rejections_writer,
     sample,
+    table_of,
 )
 
 
@@ -71,12 +73,11 @@ def test_equal_rows_are_equal_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
 
 
-def test_large_documents_end_a_batch_early_so_that_memory_is_bounded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tables, "BATCH_CHARACTERS", 1000)
+def test_large_documents_end_a_batch_early_so_that_memory_is_bounded(tmp_path: Path) -> None:
     documents = [document(number * 2, "x" * 400) for number in range(9)]
-    write(tmp_path / "documents.parquet", documents)
+    with documents_writer(tmp_path / "documents.parquet", 1000) as table:
+        for each in documents:
+            table.add(each)
     with pq.ParquetFile(tmp_path / "documents.parquet") as table:
         assert table.num_row_groups == 3
     assert list(read_documents(tmp_path / "documents.parquet")) == documents
@@ -120,3 +121,36 @@ def test_a_failure_while_writing_is_not_hidden(tmp_path: Path) -> None:
     ):
         writer.add(document(0))
         raise ValueError("the reader failed")
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 100])
+def test_rows_become_the_table_that_arrow_makes_of_them(count: int) -> None:
+    schema = pa.schema(
+        [
+            ("file", pa.binary(2)),
+            ("number", pa.int32()),
+            ("ends", pa.bool_()),
+            ("path", pa.string()),
+            ("segments", tables.SEGMENTS),
+            ("rule", pa.string()),
+        ]
+    )
+    rows = [
+        {
+            "file": bytes([number, 255 - number]),
+            "number": number,
+            "ends": number % 3 == 0,
+            "path": None if number % 4 == 0 else f"Grüße {number} 😀",
+            "segments": None if number % 5 == 0 else [{"role": "text", "text": "äöü" * number}] * (number % 4),
+        }
+        for number in range(count)
+    ]
+    table = table_of(rows, schema)
+    table.validate(full=True)
+    assert table.equals(pa.Table.from_pylist(rows, schema=schema))
+
+
+def test_a_full_disk_while_a_batch_is_written_is_not_hidden() -> None:
+    with pytest.raises(OSError, match="No space left"), documents_writer(Path("/dev/full")) as writer:
+        for number in range(3 * tables.BATCH_ROWS):
+            writer.add(document(number, "A sentence." * 1000))

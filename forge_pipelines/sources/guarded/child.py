@@ -10,9 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from forge_pipelines import processes
+from forge_pipelines.channel import receive
 from forge_pipelines.errors import PlatformError
 from forge_pipelines.sources.config import ReadingLimits
-from forge_pipelines.sources.guarded.frames import decoded, receive, send_order
+from forge_pipelines.sources.guarded.frames import decoded, send_order
 from forge_pipelines.sources.guarded.task import Task
 from forge_pipelines.sources.readers.reading import Begun, Part, ReadingOptions
 
@@ -32,7 +33,7 @@ class Child:
     Args:
         limits: what one file may cost.
         options: how files are read.
-        readers: module whose `read` gives word of a file's parts.
+        readers: module whose `prepare` loads what it needs, and whose `read` gives word of a file's parts.
         log: file that says why a process does not start.
     """
 
@@ -65,16 +66,20 @@ class Child:
 
     def has_room(self, task: Task) -> bool:
         """Whether the task can be given without waiting."""
-        if self._ready and not self.tasks:
+        if not self.tasks:
             return True
         queued_bytes = sum(waiting.num_bytes for waiting in self.tasks)
         return len(self.tasks) < _QUEUED_FILES and queued_bytes + task.num_bytes <= _QUEUED_BYTES
 
     def give(self, task: Task) -> None:
-        """Send a task's file."""
+        """Send a task's file, at once or when the process is ready."""
         if not self.tasks and self._ready:
             self._since = time.monotonic()
         self.tasks.append(task)
+        if self._ready:
+            self._send(task)
+
+    def _send(self, task: Task) -> None:
         # A process that is gone, or takes nothing, is found out when its word is awaited.
         with suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
             send_order(self.channel, task.sha256, task.content, task.resume)
@@ -97,11 +102,14 @@ class Child:
         return self._ready
 
     def await_ready(self) -> bool:
-        """Wait until it listens; return whether it does."""
+        """Wait until it listens, and send what waits for it; return whether it does."""
         self.channel.settimeout(_START_SECONDS)
         self._ready = receive(self.channel) is not None
         self.channel.settimeout(self._seconds)
         self._since = time.monotonic()
+        if self._ready:
+            for task in self.tasks:
+                self._send(task)
         return self._ready
 
     def failed_start(self) -> PlatformError:

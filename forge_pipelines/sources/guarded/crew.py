@@ -47,7 +47,7 @@ def read_guarded(
         limits: what one file, or one member of it, may cost.
         options: how files are read.
         num_workers: processes at a time; by default one for each core that may be used, four at most.
-        readers: module whose `read` gives word of a file's parts.
+        readers: module whose `prepare` loads what it needs, and whose `read` gives word of a file's parts.
 
     Raises:
         PlatformError: no process can be started.
@@ -134,8 +134,7 @@ class _Crew:
         if with_room:
             return min(with_room, key=lambda child: len(child.tasks))
         if len(self._children) < self._size and all(child.tasks for child in self._children):
-            started = self._start()
-            return started if started.has_room(task) else None
+            return self._start()
         return None
 
     def _start(self) -> Child:

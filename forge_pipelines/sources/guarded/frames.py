@@ -1,15 +1,14 @@
-"""What travels between the two sides, behind its length: a file one way, word of its parts the other."""
+"""What travels between the two sides: a file one way, word of its parts the other."""
 
 import socket
-import struct
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from forge_pipelines.channel import receive, send
 from forge_pipelines.manifest import Value
 from forge_pipelines.sources.readers.reading import Begun, Content, Part, Resume
 
-_LENGTH = struct.Struct("!Q")
 _PART = TypeAdapter(Part)
 _BEGUN = TypeAdapter(Begun)
 # Word comes as JSON behind one letter: nothing that a damaged process sends may run in the one that hears it.
@@ -24,29 +23,11 @@ class Order(Value):
     resume: Resume | None
 
 
-def send(channel: socket.socket, payload: bytes) -> None:
-    """Send one frame.
-
-    Raises:
-        OSError: the other side is gone, or took nothing for the channel's timeout.
-    """
-    channel.sendall(_LENGTH.pack(len(payload)) + payload)
-
-
-def receive(channel: socket.socket) -> bytes | None:
-    """Return one frame; None when the other side is gone, or sent nothing for the channel's timeout."""
-    try:
-        length = _receive_exactly(channel, _LENGTH.size)
-        return _receive_exactly(channel, *_LENGTH.unpack(length))
-    except (EOFError, ConnectionResetError, TimeoutError):
-        return None
-
-
 def send_order(channel: socket.socket, sha256: str, content: Content, resume: Resume | None) -> None:
     """Ask for a file to be read.
 
     Raises:
-        OSError: see `send`.
+        OSError: the other side is gone, or took nothing for the channel's timeout.
     """
     order = Order(sha256=sha256, path=content if isinstance(content, Path) else None, resume=resume)
     send(channel, order.model_dump_json().encode())
@@ -82,14 +63,3 @@ def decoded(frame: bytes) -> Part | Begun | None:
     if frame[:1] == _TELLS_PART:
         return _PART.validate_json(frame[1:])
     return _BEGUN.validate_json(frame[1:]) if frame[:1] == _TELLS_BEGUN else None
-
-
-def _receive_exactly(channel: socket.socket, num_bytes: int) -> bytes:
-    payload = bytearray(num_bytes)
-    view = memoryview(payload)
-    while view:
-        received = channel.recv_into(view)
-        if received == 0:
-            raise EOFError
-        view = view[received:]
-    return bytes(payload)

@@ -13,15 +13,14 @@ from pathlib import Path
 
 from pydantic_core import PydanticSerializationError
 
+from forge_pipelines.channel import send
 from forge_pipelines.sources.config import ReadingLimits
-from forge_pipelines.sources.guarded.frames import Order, encoded, receive_order, send
+from forge_pipelines.sources.guarded.frames import Order, encoded, receive_order
 from forge_pipelines.sources.place import Refusal
 from forge_pipelines.sources.readers import ocr
-from forge_pipelines.sources.readers.language import language_of
 from forge_pipelines.sources.readers.reading import Begun, Content, Part, ReadingOptions, Resume
 
 Read = Callable[[Content, ReadingOptions, Resume | None], Iterator[Part | Begun]]
-_SENTENCE = "The model that tells languages is loaded when it is first asked about a sentence."
 _CHANGED = Refusal("changed", "changed while it was being read; it is read again at the next run")
 
 
@@ -31,7 +30,6 @@ def main(descriptor: int, limits: ReadingLimits, options: ReadingOptions, read: 
     resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ocr.configure(options.ocr)
-    _load_libraries()
     with socket.socket(fileno=descriptor) as channel:
         channel.set_inheritable(False)
         _silence()
@@ -40,14 +38,6 @@ def main(descriptor: int, limits: ReadingLimits, options: ReadingOptions, read: 
             for word in _words(*asked, options, read):
                 send(channel, _sendable(word))
             send(channel, encoded(None))
-
-
-def _load_libraries() -> None:
-    """Load what most files need: the time that the first file has is its own."""
-    import pypdfium2  # noqa: F401
-    import trafilatura  # noqa: F401
-
-    language_of(_SENTENCE)
 
 
 def _words(order: Order, content: Content, options: ReadingOptions, read: Read) -> Iterator[Part | Begun]:
@@ -93,9 +83,11 @@ def _silence() -> None:
 
 
 if __name__ == "__main__":
+    readers = import_module(sys.argv[4])
+    readers.prepare()
     main(
         int(sys.argv[1]),
         ReadingLimits.model_validate_json(sys.argv[2]),
         ReadingOptions.model_validate_json(sys.argv[3]),
-        import_module(sys.argv[4]).read,
+        readers.read,
     )

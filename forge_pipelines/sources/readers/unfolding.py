@@ -32,7 +32,17 @@ _MOST_MEMBERS = 10_000
 _LONGEST_REASON = 200
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
+_SENTENCE = "The model that tells languages is loaded when it is first asked about a sentence."
+
 Outcome = Reading | Record | Refusal | None
+
+
+def prepare() -> None:
+    """Load what most files need: the time that the first of them has is its own."""
+    import pypdfium2  # noqa: F401
+    import trafilatura  # noqa: F401
+
+    language_of(_SENTENCE)
 
 
 def read(content: Content, options: ReadingOptions, resume: Resume | None = None) -> Iterator[Part | Begun]:

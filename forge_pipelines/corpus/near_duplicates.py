@@ -1,0 +1,163 @@
+"""Near-copies of texts: one of them is kept, and what is near shares a part of the split.
+
+Documents are added in batches, then all are resolved together, then each is asked for. What is promised:
+
+- Of two kept documents none is a copy of the other: their Jaccard similarity is below ``similarity``, unless the
+  search missed the pair (`signatures` says how seldom). Each copy names its survivor and their exact similarity.
+- Of two kept documents whose similarity is at least ``split_similarity``, found with the same recall, both are in one
+  part of the split. A document near to some of either part is rejected: in neither could it keep this promise.
+- What becomes of a document is settled by it and by those that come before it in the order of ``keep``. With ``oldest``
+  a document added later, with a later date, moves and removes none that was there.
+- The order in which documents are read changes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from forge_pipelines.corpus.buckets import I32, Buckets, Side
+from forge_pipelines.corpus.clusters import Clusters, Limits, Near, cluster
+from forge_pipelines.corpus.config import Split
+from forge_pipelines.corpus.key_file import KeyFile
+from forge_pipelines.corpus.membership import write_clusters
+from forge_pipelines.corpus.near_duplicates_config import NearDuplicatesConfig
+from forge_pipelines.corpus.precedence import COPY_SCHEMA, labels_of, numbered, together
+from forge_pipelines.corpus.shingle_file import ShingleFile
+from forge_pipelines.corpus.shingles import U64, shingles
+from forge_pipelines.corpus.signatures import band_keys, signed
+from forge_pipelines.corpus.split import Part, part_of
+from forge_pipelines.corpus.steps import reject
+from forge_pipelines.manifest import Document, Rejection
+
+RULE = "near_duplicate"
+TORN_RULE = "near_both_parts"
+
+_PARTS: tuple[Part, Part] = ("train", "heldout")
+
+
+class NearDuplicates:
+    """Collects the documents of a corpus, and finds near-copies; a context manager.
+
+    In memory it keeps less than 1 KiB for each document, of which about 200 bytes are its names; what it is compared by
+    stands in two files of the folder until the end.
+    """
+
+    def __init__(self, config: NearDuplicatesConfig, split: Split, preference: Mapping[str, int], folder: Path) -> None:
+        """Begin with no documents.
+
+        Args:
+            config: what is a copy, what is near, and which copy is kept.
+            split: how the part of a document is drawn that is near to none.
+            preference: place of each source in the corpus's list.
+            folder: where files may stand meanwhile: 8 bytes for each word and 192 for each document.
+        """
+        self._config, self._split, self._preference = config, split, preference
+        self._open = ExitStack()
+        self._shingles = self._open.enter_context(ShingleFile(folder / "shingles"))
+        self._keys = self._open.enter_context(KeyFile(folder / "keys"))
+        self._labels: list[pa.RecordBatch] = []
+        self._copies: list[pa.RecordBatch] = []
+
+    def add(self, documents: Sequence[Document], exact_copies: Sequence[Document] = ()) -> None:
+        """Add documents; they are numbered in the order in which they come.
+
+        Args:
+            documents: of different texts; a text comes once in all calls.
+            exact_copies: documents with the text of one of these, already rejected; others are passed over. A text is
+                as old as its oldest copy.
+        """
+        texts = {each.text_sha256 for each in documents}
+        exact_copies = [each for each in exact_copies if each.text_sha256 in texts]
+        self._labels.append(labels_of(documents, exact_copies, self._preference))
+        self._copies.append(
+            pa.RecordBatch.from_pylist(
+                [{"doc_id": each.doc_id, "text_sha256": each.text_sha256} for each in exact_copies], schema=COPY_SCHEMA
+            )
+        )
+        if self._config.enabled:
+            for sets in shingles(each.text for each in documents):
+                self._shingles.add(sets)
+                self._keys.add(band_keys(signed(sets)))
+
+    def resolve(self) -> "Resolution":
+        """Find the near-copies, and settle what becomes of each document. No document can be added after."""
+        labels = together(self._labels)
+        order, numbers = numbered(labels, self._config.keep)
+        texts = labels.column("text_sha256")
+
+        def draw(number: int) -> Side:
+            return 1 if part_of(texts[int(order[number])].as_py(), self._split) == "heldout" else 0
+
+        def read(number: int) -> U64:
+            return self._shingles.read(int(order[number]))
+
+        limits = Limits(self._config.similarity, self._config.split_similarity)
+        clusters = cluster(self._buckets(order, numbers), read, limits, draw)
+        return Resolution(labels, pa.Table.from_batches(self._copies, COPY_SCHEMA), order, numbers, clusters)
+
+    def _buckets(self, order: I32, numbers: I32) -> Buckets:
+        if not self._config.enabled:
+            return Buckets(np.zeros((len(order), 0), np.uint32), np.zeros(len(order), bool))
+        sizes = self._shingles.finish()
+        keys = self._keys.read(numbers)
+        return Buckets(keys, sizes[order] > 0)
+
+    def __enter__(self) -> Self:
+        """Return the collection itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the files away."""
+        self._open.close()
+
+
+class Resolution:
+    """What becomes of each document, by the number under which it was added."""
+
+    def __init__(self, labels: pa.Table, copies: pa.Table, order: I32, numbers: I32, clusters: Clusters) -> None:
+        self._labels, self._copies = labels, copies
+        self._order, self._numbers, self._clusters = order, numbers, clusters
+
+    def verdict(self, row: int, document: Document) -> Part | Rejection:
+        """Return the part of a document that is kept, or why it is not.
+
+        Args:
+            row: how many documents were added before this one.
+            document: the one that was added then.
+        """
+        assert self._labels.column("doc_id")[row].as_py() == document.doc_id, "in the order in which they were added"
+        number = int(self._numbers[row])
+        survivor = Near(int(self._clusters.survivors[number]), float(self._clusters.jaccards[number]))
+        if survivor.document != number:
+            return reject(document, RULE, f"near-copy of {self._named(survivor)}")
+        if number in self._clusters.torn:
+            trained, heldout = self._clusters.torn[number]
+            near = f"{self._named(trained)} in train and {self._named(heldout)} in heldout"
+            return reject(document, TORN_RULE, f"near to {near}, and each part must have nothing near in the other")
+        return _PARTS[int(self._clusters.heldout[number])]
+
+    def write_clusters(self, path: Path) -> None:
+        """Write all members of clusters, exact copies among them, as Parquet; see `membership`."""
+        survivors = self._order[self._clusters.survivors[self._numbers]]
+        write_clusters(path, self._labels, self._copies, survivors, self._clusters.jaccards[self._numbers])
+
+    def counts(self) -> Mapping[str, Any]:
+        """Return how many near-copies there are, of how many survivors, and the most of one."""
+        survivors = self._clusters.survivors
+        is_copy = survivors != np.arange(len(survivors))
+        sizes = np.unique(survivors[is_copy], return_counts=True)[1]
+        return {
+            "near_duplicates": int(is_copy.sum()),
+            "near_duplicate_clusters": len(sizes),
+            "largest_near_duplicate_cluster": int(sizes.max(initial=0)) + (len(sizes) > 0),
+            "near_both_parts": len(self._clusters.torn),
+        }
+
+    def _named(self, near: Near) -> str:
+        labels = self._labels.slice(int(self._order[near.document]), 1).to_pylist()[0]
+        alike = f"Jaccard similarity {near.jaccard:.2f}"
+        return f"{labels['source']}: {labels['uri']} ({labels['doc_id'][:12]}, {alike})"

@@ -1,0 +1,63 @@
+"""How many of the evaluation items that stand in documents are found: measured, by planting them there."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+
+from forge_pipelines.corpus.decontamination import EvaluationItems, drop_contaminated
+from forge_pipelines.manifest import Document, Segment
+
+_EDITED_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """How many items were planted in one way, and how many of them found."""
+
+    kind: str
+    planted: int
+    found: int
+
+    @property
+    def share(self) -> float:
+        """The share that was found."""
+        return self.found / self.planted if self.planted else 0.0
+
+
+def measure_recall(items: EvaluationItems, hosts: Sequence[Document], seed: int = 0) -> tuple[Recall, ...]:
+    """Plant each item that is looked for in the middle of a document, and count what is found.
+
+    Items are planted as they are, in capitals, and with 10 % of their words (rounded up, drawn by the seed) replaced by
+    words of other items.
+
+    Args:
+        items: the items.
+        hosts: at least one document that holds none of them; those that do are left out.
+        seed: of what is drawn.
+    """
+    drawn = random.Random(seed)
+    clean = drop_contaminated(hosts, items).kept
+    vocabulary = sorted({word for item in items.items for word in item.text.split()})
+
+    def edited(text: str) -> str:
+        words = text.split()
+        for place in drawn.sample(range(len(words)), ceil(_EDITED_SHARE * len(words))):
+            words[place] = drawn.choice(vocabulary)
+        return " ".join(words)
+
+    ways: dict[str, Callable[[str], str]] = {"verbatim": str, "re-cased": str.upper, "10 % edited": edited}
+    recalls = []
+    for kind, change in ways.items():
+        planted = [
+            _planted(drawn.choice(clean), change(item.text), f"{kind} {number}")
+            for number, item in enumerate(items.looked_for)
+        ]
+        recalls.append(Recall(kind, len(planted), len(drop_contaminated(planted, items).rejected)))
+    return tuple(recalls)
+
+
+def _planted(host: Document, text: str, uri: str) -> Document:
+    words = host.text.split(" ")
+    middle = len(words) // 2
+    return replace(host, uri=uri, segments=(Segment("text", " ".join([*words[:middle], text, *words[middle:]])),))

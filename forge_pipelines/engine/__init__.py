@@ -1,0 +1,1 @@
+"""Where batches run: today in processes of this machine; a cluster's engine would fill the same interface."""

@@ -1,0 +1,231 @@
+"""All rules together: each planted document meets its own, on any number of processes, and a kill loses nothing."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import corpus_samples
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from documents_in_memory import document, pages
+
+from forge_pipelines.corpus import stage
+from forge_pipelines.corpus.config import CorpusConfig
+from forge_pipelines.corpus.membership import CLUSTERS
+from forge_pipelines.corpus.page import PAGE
+from forge_pipelines.corpus.reading import read_heldout, read_train
+from forge_pipelines.corpus.stage import check_corpus, validate
+from forge_pipelines.engine.local import LocalEngine
+from forge_pipelines.errors import ConfigError, DataError, PlatformError
+from forge_pipelines.manifest import Manifest
+from forge_pipelines.progress import Progress
+from forge_pipelines.store import Store
+from forge_pipelines.tables import read_rejections
+
+TODAY = date(2026, 11, 25)
+
+# A run that makes the corpus of its first argument from a source that is published in the store of the others.
+RUN = """
+import sys
+from pathlib import Path
+from forge_pipelines.corpus.config import CorpusConfig
+from forge_pipelines.corpus.stage import validate
+from forge_pipelines.store import Store
+
+store = Store(sys.argv[2], Path(sys.argv[3]))
+def tell(progress):
+    print(progress.stage, int(progress.done), flush=True)
+validate(CorpusConfig.model_validate_json(sys.argv[1]), [store.latest("wiki", "raw_documents")], store, tell)
+"""
+
+
+def corpus(**fields: Any) -> CorpusConfig:
+    return CorpusConfig.model_validate(
+        {"name": "books", "sources": ["wiki"], "split": {"heldout_fraction": 0.3}, **fields}
+    )
+
+
+def test_each_document_meets_its_rule_and_the_rest_is_kept(store: Store, publish_source: Any, tmp_path: Path) -> None:
+    wiki = publish_source("wiki", corpus_samples.planted())
+    made = validate(corpus(**corpus_samples.rules(tmp_path)), [wiki], store, today=TODAY)
+    folder = store.open(made.manifest)
+    rejected = {row.uri: (row.rule, row.reason) for row in read_rejections(folder / "rejections.parquet")}
+    assert {uri: rule for uri, (rule, _) in rejected.items()} == {
+        "plain-001.md": "duplicate",
+        "plain-000.md": "near_duplicate",
+        "exam.md": "contaminated",
+        "french.md": "language",
+        "old.md": "expiry",
+        "foreign.md": "licence",
+        "draft.md": "corpus_samples:no_drafts",
+        "stub.md": "length",
+    }
+    assert rejected["draft.md"][1] == "is marked DRAFT"
+    kept = {each.uri: each.text for each in (*read_train(folder), *read_heldout(folder))}
+    assert len(kept) == 61
+    assert kept["secret.md"].endswith("Write to <EMAIL> or pay <IBAN>.")
+    assert not any(corpus_samples.FOOTER in text for text in kept.values())
+    counts = made.manifest.counts
+    assert counts["redactions_by_kind"] == {"email": 1, "iban": 1}
+    assert (counts["near_duplicates"], counts["duplicates"]) == (1, 1)
+
+
+def test_no_excerpt_of_a_rejection_shows_what_is_replaced_in_documents(store: Store, publish_source: Any) -> None:
+    stub = document("wiki", "short.md", "Mail ada@acme.example.")
+    made = validate(corpus(), [publish_source("wiki", [*corpus_samples.planted(), stub])], store)
+    rows = {row.uri: row.excerpt for row in read_rejections(store.open(made.manifest) / "rejections.parquet")}
+    assert rows["short.md"] == "Mail <EMAIL>."
+
+
+def test_a_question_about_any_copy_finds_the_document_that_stands_for_it(store: Store, publish_source: Any) -> None:
+    planted = {each.uri: each.doc_id for each in corpus_samples.planted()}
+    made = validate(corpus(), [publish_source("wiki", corpus_samples.planted())], store)
+    rows = pq.read_table(store.open(made.manifest) / CLUSTERS).to_pylist()
+    assert {(row["doc_id"], row["survivor"]) for row in rows} == {
+        (planted[uri], planted[survivor])
+        for uri, survivor in (
+            ("copy.md", "copy.md"),
+            ("plain-001.md", "copy.md"),
+            ("near.md", "near.md"),
+            ("plain-000.md", "near.md"),
+        )
+    }
+
+
+def test_the_report_tells_of_every_rule_with_samples_and_escapes_them(store: Store, publish_source: Any) -> None:
+    hostile = document("wiki", "<script>alert(1)</script>.md", "x < y")
+    made = validate(corpus(), [publish_source("wiki", [*corpus_samples.planted(), hostile])], store)
+    page = (store.open(made.manifest) / PAGE).read_text()
+    for said in (
+        "<b>near_duplicate</b> rejected 1 of wiki",
+        "<b>length</b> rejected 2 of wiki",
+        "email",
+        "near-copies",
+    ):
+        assert said in page
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "http" not in page, "it loads nothing from anywhere"
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_neither_processes_nor_batches_change_a_byte(
+    store: Store, publish_source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int
+) -> None:
+    wiki = publish_source("wiki", corpus_samples.planted())
+    config = corpus(**corpus_samples.rules(tmp_path))
+    whole = validate(config, [wiki], store, today=TODAY)
+    monkeypatch.setattr(stage, "_BATCH_DOCUMENTS", 7)
+    other = Store(str(tmp_path / "other"), tmp_path / "other-scratch")
+    again = publish_elsewhere(wiki, store, other)
+    parts = validate(config, [again], other, engine=LocalEngine(num_workers), today=TODAY)
+    assert parts.manifest.fingerprint == whole.manifest.fingerprint
+
+
+def publish_elsewhere(manifest: Manifest, store: Store, other: Store) -> Manifest:
+    """Copy a publication to another store."""
+    target = Path(other.address) / manifest.name / manifest.kind / manifest.key
+    shutil.copytree(store.address_of(manifest), target)
+    return manifest
+
+
+def test_the_day_alone_makes_no_corpus_anew(store: Store, publish_source: Any) -> None:
+    wiki = publish_source("wiki", corpus_samples.planted())
+    first = validate(corpus(), [wiki], store, today=TODAY)
+    assert validate(corpus(), [wiki], store, today=date(2030, 1, 1)).manifest == first.manifest
+    before = validate(corpus(), [wiki], store, today=date(2019, 1, 1))
+    assert before.manifest.counts["rejected_by_rule"].get("expiry") is None
+    assert first.manifest.counts["rejected_by_rule"]["expiry"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"rules": [{"rule": "corpus_samples:no_such_rule"}]}, "no_such_rule"),
+        ({"rules": [{"rule": "no_such_module:rule"}]}, "no_such_module"),
+        (
+            {"decontamination": {"evaluation_sets": [{"name": "exam", "path": "/nowhere/exam.jsonl"}]}},
+            "/nowhere/exam.jsonl",
+        ),
+    ],
+)
+def test_what_the_yaml_names_and_is_not_there_is_told_when_it_loads(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        check_corpus(corpus(**fields))
+    assert "\n" not in str(caught.value)
+
+
+def fail(_: Any) -> str | None:
+    raise ValueError("this rule is broken")
+
+
+def test_a_rule_that_raises_in_another_process_is_one_sentence_and_publishes_nothing(
+    store: Store, publish_source: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "_BATCH_DOCUMENTS", 7)
+    wiki = publish_source("wiki", pages("wiki", 40))
+    config = corpus(rules=[{"rule": "test_corpus_rules:fail"}])
+    with pytest.raises(DataError, match=r"test_corpus_rules:fail.*this rule is broken"):
+        validate(config, [wiki], store, engine=LocalEngine(2))
+    assert [manifest.kind for manifest in store.manifests()] == ["raw_documents"]
+
+
+def test_a_killed_process_of_the_engine_costs_nothing_but_the_run(
+    store: Store, publish_source: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(stage, "_BATCH_DOCUMENTS", 5)
+    wiki = publish_source("wiki", corpus_samples.planted(400))
+    killed = False
+
+    def kill(progress: Progress) -> None:
+        nonlocal killed
+        if progress.stage.endswith("cleaning") and not killed:
+            workers = [
+                each for each in psutil.Process().children() if "forge_pipelines.engine.worker" in each.cmdline()
+            ]
+            killed = bool(workers)
+            for worker in workers:
+                worker.kill()
+
+    with pytest.raises(PlatformError, match="ended by SIGKILL; run it again"):
+        validate(corpus(), [wiki], store, kill, LocalEngine(2))
+    assert killed
+    resumed = validate(corpus(), [wiki], store)
+    other = Store(str(tmp_path / "other"), tmp_path / "other-scratch")
+    clean = validate(corpus(), [publish_elsewhere(wiki, store, other)], other)
+    assert resumed.manifest.fingerprint == clean.manifest.fingerprint
+
+
+@pytest.mark.parametrize("doing", ["cleaning", "comparing", "writing"])
+def test_a_killed_run_leaves_nothing_and_the_next_is_a_clean_one(
+    store: Store, publish_source: Any, tmp_path: Path, doing: str
+) -> None:
+    wiki = publish_source("wiki", corpus_samples.planted(600))
+    arguments = [corpus().model_dump_json(), store.address, str(tmp_path / "scratch")]
+    with subprocess.Popen([sys.executable, "-c", RUN, *arguments], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            if doing in line:
+                break
+        children = psutil.Process(run.pid).children()
+        run.send_signal(signal.SIGKILL)
+    assert until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
+    assert [manifest.kind for manifest in store.manifests()] == ["raw_documents"]
+    resumed = validate(corpus(), [wiki], store)
+    other = Store(str(tmp_path / "other"), tmp_path / "other-scratch")
+    clean = validate(corpus(), [publish_elsewhere(wiki, store, other)], other)
+    assert resumed.manifest.fingerprint == clean.manifest.fingerprint
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 10
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()

@@ -1,0 +1,72 @@
+"""An engine does the work on every batch, in order, and whatever ends a process or the run leaves nothing behind."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from forge_pipelines.engine.local import LocalEngine
+from forge_pipelines.engine.work import Work
+from forge_pipelines.errors import DataError, PlatformError
+
+WORK = Work(module="engine_deeds", function="prepare", argument=">")
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parents[2])]))
+
+
+def workers() -> list[psutil.Process]:
+    living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in living if "forge_pipelines.engine.worker" in child.cmdline()]
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+def test_results_come_in_the_order_of_the_batches(num_workers: int) -> None:
+    batches = ["sleep 0.2", *(f"batch {number}" for number in range(200)), "x" * 3_000_000]
+    results = list(LocalEngine(num_workers).map_batches(WORK, batches))
+    assert results == [f">{batch[:20]}" for batch in batches]
+    assert workers() == []
+
+
+def test_batches_are_taken_ahead_by_a_bounded_number() -> None:
+    taken = 0
+
+    def batches() -> Iterator[str]:
+        nonlocal taken
+        for taken in range(1, 101):
+            yield "sleep 0.5" if taken == 1 else "batch"
+
+    results = LocalEngine(2).map_batches(WORK, batches())
+    next(results)
+    assert taken <= 7
+    results.close()  # type: ignore[attr-defined]
+    assert workers() == []
+
+
+def test_several_processes_work_at_once() -> None:
+    started = time.monotonic()
+    list(LocalEngine(4).map_batches(WORK, ["sleep 1"] * 4))
+    assert time.monotonic() - started < 3.5
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_an_error_of_the_work_is_its_own_sentence(num_workers: int) -> None:
+    with pytest.raises(DataError, match=r"^what is wrong$"):
+        list(LocalEngine(num_workers).map_batches(WORK, ["one", "raise what is wrong", "three"]))
+    assert workers() == []
+
+
+@pytest.mark.parametrize(
+    ("deed", "said"),
+    [("end_by SIGKILL", "ended by SIGKILL; run it again"), ("exit 3", "exit code 3: what it said last; run it again")],
+)
+def test_a_process_that_ends_is_the_platforms_fault_and_nothing_is_left(deed: str, said: str) -> None:
+    with pytest.raises(PlatformError, match=said):
+        list(LocalEngine(2).map_batches(WORK, ["one", deed, "three", "four", "five"]))
+    assert workers() == []

@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check up bench soak lock
+.PHONY: bench-corpus help setup demo test check up bench bench-sources soak lock
 
 help: ## Say what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 setup: $(READY) ## Install Forge and all that it needs into .venv
 
@@ -25,6 +25,7 @@ test: $(READY) ## Run the tests, one of each fault
 soak: $(READY) ## Run the repeated faults, and print the table
 	@FORGE_SOAK=1 $(BIN)/python -m pytest -s -k two_publishers tests/pipelines/test_store.py
 	@FORGE_SOAK=1 $(BIN)/python -m pytest -s tests/end_to_end/test_kill_matrix.py tests/end_to_end/test_postgres_outage.py
+	@FORGE_SOAK=1 $(BIN)/python -m pytest -s -k killed tests/pipelines/sources/test_incremental_reading.py tests/pipelines/sources/test_source_stage.py
 
 check: $(READY) ## Lint, types, architecture, YAML, lock
 	@$(BIN)/ruff check .
@@ -41,6 +42,13 @@ up: $(READY) ## Start PostgreSQL, MLflow, the daemon and the web UI
 
 bench: $(READY) ## Measure what the README quotes
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file; done
+
+bench-sources: $(READY) ## Measure how fast sources are read, and in how much memory
+	@$(BIN)/python benchmarks/sources.py
+
+bench-corpus: $(READY) ## Measure what becomes of a corpus: near-copies against datatrove, personal data
+	@$(BIN)/python benchmarks/near_duplicates.py
+	@$(BIN)/python benchmarks/personal_data.py
 
 lock: ## Resolve pyproject.toml into requirements.lock anew
 	@test -x $(BIN)/pip-compile || $(MAKE) setup

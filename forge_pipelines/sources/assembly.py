@@ -27,6 +27,7 @@ class _Tally:
     num_bytes: int = 0
     lengths: "array[int]" = field(default_factory=lambda: array("q"))
     num_from_others: int = 0
+    num_expiring: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     media_types: Counter[str] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
@@ -38,6 +39,7 @@ class _Tally:
         if isinstance(row, Document):
             self.lengths.append(len(row.text))
             self.num_from_others += row.parent_id is not None
+            self.num_expiring += row.expires_at is not None
             self.kinds[row.kind] += 1
             self.media_types[row.media_type] += 1
             self.languages[row.language or "unknown"] += 1
@@ -55,6 +57,7 @@ class _Tally:
             "bytes": self.num_bytes,
             "characters": sum(self.lengths),
             "from_other_files": self.num_from_others,
+            "expiring": self.num_expiring,
             "by_kind": dict(self.kinds),
             "by_media_type": dict(self.media_types),
             "by_language": dict(self.languages),

@@ -23,7 +23,7 @@ from forge_pipelines.sources.survey import Survey, read_found
 from forge_pipelines.staging import full_disk_named
 from forge_pipelines.store import Publication, Store
 
-CODE_VERSION = f"3+readers-{registry.READERS_VERSION}"
+CODE_VERSION = f"4+readers-{registry.READERS_VERSION}"
 KIND = identity.STAGE
 _STAMPS = "stamps.parquet"
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from documents_in_memory import document, pages
 
-from forge_pipelines.corpus import stage
+from forge_pipelines.corpus import making
 from forge_pipelines.corpus.config import CorpusConfig
 from forge_pipelines.corpus.membership import CLUSTERS
 from forge_pipelines.corpus.page import PAGE
@@ -122,7 +122,7 @@ def test_neither_processes_nor_batches_change_a_byte(
     wiki = publish_source("wiki", corpus_samples.planted())
     config = corpus(**corpus_samples.rules(tmp_path))
     whole = validate(config, [wiki], store, today=TODAY)
-    monkeypatch.setattr(stage, "_BATCH_DOCUMENTS", 7)
+    monkeypatch.setattr(making, "_BATCH_DOCUMENTS", 7)
     other = Store(str(tmp_path / "other"), tmp_path / "other-scratch")
     again = publish_elsewhere(wiki, store, other)
     parts = validate(config, [again], other, engine=LocalEngine(num_workers), today=TODAY)
@@ -169,7 +169,7 @@ def fail(_: Any) -> str | None:
 def test_a_rule_that_raises_in_another_process_is_one_sentence_and_publishes_nothing(
     store: Store, publish_source: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "_BATCH_DOCUMENTS", 7)
+    monkeypatch.setattr(making, "_BATCH_DOCUMENTS", 7)
     wiki = publish_source("wiki", pages("wiki", 40))
     config = corpus(rules=[{"rule": "test_corpus_rules:fail"}])
     with pytest.raises(DataError, match=r"test_corpus_rules:fail.*this rule is broken"):
@@ -180,7 +180,7 @@ def test_a_rule_that_raises_in_another_process_is_one_sentence_and_publishes_not
 def test_a_killed_process_of_the_engine_costs_nothing_but_the_run(
     store: Store, publish_source: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(stage, "_BATCH_DOCUMENTS", 5)
+    monkeypatch.setattr(making, "_BATCH_DOCUMENTS", 5)
     wiki = publish_source("wiki", corpus_samples.planted(400))
     killed = False
 

@@ -24,7 +24,7 @@ class Outcome:
 
 
 Step = Callable[[Sequence[Document]], Outcome]
-"""A rule of the corpus. It sees all copies of a text in one batch, and batches in any order."""
+"""A rule of the corpus. It sees batches in any order; `drop_duplicates` alone is given all copies of a text at once."""
 
 
 def reject(document: Document, rule: str, reason: str) -> Rejection:

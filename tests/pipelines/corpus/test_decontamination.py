@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from documents_in_memory import document
+from planting import measure_recall
 from pydantic import ValidationError
 
 from forge_pipelines.corpus.decontamination import Decontamination, EvaluationItems, drop_contaminated
@@ -18,7 +19,6 @@ from forge_pipelines.corpus.evaluation_sets import (
     evaluation_set_hashes,
     read_items,
 )
-from forge_pipelines.corpus.planting import measure_recall
 from forge_pipelines.corpus.steps import Outcome
 from forge_pipelines.errors import ConfigError, DataError
 from forge_pipelines.manifest import Rejection

@@ -82,8 +82,8 @@ class TableWriter:
 def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Return rows as a table, None where a row does not name a column.
 
-    That is `pa.Table.from_pylist` for columns of texts, segments, whole numbers (32 bits), yes or no, and bytes of one
-    length, of which only the first two may be None; but it does not load pandas, which takes longer than most tables.
+    That is `pa.Table.from_pylist` for columns of texts, segments, whole numbers (32 bits), yes or no, and bytes, of
+    which only the first two may be None; but it does not load pandas, which takes longer than most tables.
     """
     columns = (_column([row.get(field.name) for row in rows], field.type) for field in schema)
     return pa.Table.from_arrays([*columns], schema=schema)
@@ -92,8 +92,8 @@ def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if kind == SEGMENTS:
         return _segments(values)
-    if kind == pa.large_string():
-        encoded = [value.encode() for value in values]
+    if kind in {pa.large_string(), pa.large_binary()}:
+        encoded = [value.encode() for value in values] if kind == pa.large_string() else values
         ends = array("q", accumulate(map(len, encoded), initial=0))
         return _array(kind, len(values), ends, b"".join(encoded))
     if kind == pa.string():

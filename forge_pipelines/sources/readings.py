@@ -1,11 +1,8 @@
 """What files became, remembered by the hash of their bytes: a file is read once, whatever becomes of a run.
 
-Rows stand in chunks, small Parquet files that are written whole and named by the hash of what they hold. A chunk that
-a fault has damaged is dropped when it is looked at, and what it held is read again.
+Rows stand in `chunks`.
 """
 
-import hashlib
-import io
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -14,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from forge_pipelines.chunks import read_chunk, read_columns, write_chunk
 from forge_pipelines.manifest import Segment
 from forge_pipelines.sources.place import Refusal
 from forge_pipelines.sources.readers.reading import Part, Reading, Record
@@ -43,10 +40,6 @@ _SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("rule", "reason", "excerpt")),
     ]
 )
-
-
-class ForgottenError(Exception):
-    """What was known is known no more: a chunk is damaged, and has been dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +96,8 @@ class Readings:
         """
         if not self._rows:
             return
-        buffer = io.BytesIO()
-        pq.write_table(table_of(self._rows, _SCHEMA), buffer, compression="zstd", write_statistics=False)
-        content = buffer.getvalue()
-        path = self._folder / f"{_number_of(self._chunks[-1]) + 1 if self._chunks else 0:08}-{_digest(content)}.parquet"
-        part = path.with_suffix(".part")
-        part.write_bytes(content)
-        part.replace(path)
+        number = _number_of(self._chunks[-1]) + 1 if self._chunks else 0
+        path = write_chunk(self._folder, f"{number:08}", table_of(self._rows, _SCHEMA))
         self._chunks.append(path)
         self._rows, self._num_characters, self._written_at = [], 0, time.monotonic()
 
@@ -177,12 +165,7 @@ class Readings:
         return self._open[number]
 
     def _checked(self, path: Path) -> _Chunk:
-        content = path.read_bytes()
-        if _digest(content) != path.stem.partition("-")[2]:
-            path.unlink()
-            raise ForgottenError(path.name)
-        with pq.ParquetFile(pa.BufferReader(content)) as file:
-            rows = file.read()
+        rows = read_chunk(path)
         spans: dict[bytes, tuple[int, int]] = {}
         for place, sha256 in enumerate(rows.column("file").to_pylist()):
             spans[sha256] = (spans[sha256][0] if sha256 in spans else place, place + 1)
@@ -191,21 +174,12 @@ class Readings:
 
 def _outline(path: Path) -> Iterator[tuple[bytes, int, bool, bool]]:
     """Yield file, number, whether it is the last, and whether it may be another next time, of each row of a chunk."""
-    try:
-        with pq.ParquetFile(path, memory_map=True) as chunk:
-            columns = chunk.read(columns=["file", "number", "ends", "passing"]).to_pydict()
-    except (pa.ArrowInvalid, OSError):  # torn by a fault of the machine
-        path.unlink(missing_ok=True)
-        return
-    yield from zip(*columns.values(), strict=True)
+    columns = read_columns(path, ["file", "number", "ends", "passing"])
+    yield from zip(*columns.to_pydict().values(), strict=True) if columns is not None else ()
 
 
 def _number_of(path: Path) -> int:
     return int(path.stem.partition("-")[0])
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _row(part: Part) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """The stage `raw_documents`: every item of a source becomes documents and rejections."""
 
-import fcntl
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from forge_pipelines.chunks import ForgottenError
 from forge_pipelines.errors import ConfigError, DataError
 from forge_pipelines.manifest import StageRequest, code_version, digest
 from forge_pipelines.progress import OnProgress, Progress, silent
@@ -17,10 +16,10 @@ from forge_pipelines.sources.connections import Connections, no_connections
 from forge_pipelines.sources.place import Place, Refusal
 from forge_pipelines.sources.places.opening import open_place
 from forge_pipelines.sources.readers import registry
-from forge_pipelines.sources.readings import ForgottenError, Readings
+from forge_pipelines.sources.readings import Readings
 from forge_pipelines.sources.stamps import Stamps
 from forge_pipelines.sources.survey import Survey, read_found
-from forge_pipelines.staging import full_disk_named
+from forge_pipelines.staging import alone_in, full_disk_named
 from forge_pipelines.store import Publication, Store
 
 CODE_VERSION = f"4+readers-{registry.READERS_VERSION}"
@@ -57,7 +56,9 @@ def read_place(config: SourceConfig, place: Place, store: Store, on_progress: On
         PlatformError: the place does not answer, or the disk is full.
         In each case nothing is published.
     """
-    with _memory(config, store, on_progress) as memory, full_disk_named(f"{config.name}/{KIND}", memory):
+    memory = store.memory(config.name, KIND)
+    waiting = Progress(config.name, message=f"{config.name}: another run reads it; waiting for its end")
+    with alone_in(memory, partial(on_progress, waiting)), full_disk_named(f"{config.name}/{KIND}", memory):
         while True:
             try:
                 return _publish(config, store, place, memory, on_progress)
@@ -115,19 +116,6 @@ def _request(config: SourceConfig, survey: Survey) -> StageRequest:
 
 def _code_version() -> str:
     return code_version(CODE_VERSION, *registry.LIBRARIES)
-
-
-@contextmanager
-def _memory(config: SourceConfig, store: Store, on_progress: OnProgress) -> Iterator[Path]:
-    """Give the folder in which a source remembers, to one run at a time."""
-    folder = store.memory(config.name, KIND)
-    with folder.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_progress(Progress(config.name, message=f"{config.name}: another run reads it; waiting for its end"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
 
 
 def _readings_folder(config: SourceConfig, memory: Path) -> Path:

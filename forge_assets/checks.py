@@ -25,12 +25,14 @@ def expectation_checks(folder: Path) -> list[dg.AssetCheckResult]:
 def _of_severity(
     name: str, severity: dg.AssetCheckSeverity, results: Sequence[dict[str, object]]
 ) -> dg.AssetCheckResult:
-    failed = [str(result["expectation"]) for result in results if not result["success"]]
+    failed = [result for result in results if not result["success"]]
+    names = ", ".join(str(result["expectation"]) for result in failed)
     return dg.AssetCheckResult(
         check_name=name,
         passed=not failed,
         severity=severity,
-        metadata={"expectations": len(results), "failed": ", ".join(failed) or "none"},
+        description="; ".join(str(result["message"]) for result in failed) or None,
+        metadata={"expectations": len(results), "failed": names or "none"},
     )
 
 

@@ -10,6 +10,7 @@ from clock import cpu_seconds
 from forge_pipelines.corpus.config import Split
 from forge_pipelines.corpus.near_duplicates import NearDuplicates
 from forge_pipelines.corpus.near_duplicates_config import NearDuplicatesConfig
+from forge_pipelines.corpus.sketches import sketched
 from forge_pipelines.manifest import Document, Rejection, Segment, sha256_text
 
 BATCH = 512
@@ -20,9 +21,11 @@ def main(path: Path, folder: Path) -> None:
     started, used = time.monotonic(), cpu_seconds()
     with NearDuplicates(NearDuplicatesConfig(), Split(heldout_fraction=0.5), {"here": 0}, folder) as near:
         for start in range(0, len(documents), BATCH):
-            near.add(documents[start : start + BATCH])
+            batch = documents[start : start + BATCH]
+            near.add(batch, [*sketched(each.text for each in batch)])
         resolution = near.resolve()
-    verdicts = {each.uri: resolution.verdict(row, each) for row, each in enumerate(documents)}
+    by_text = sorted(documents, key=lambda each: each.text_sha256)
+    verdicts = {each.uri: resolution.verdict(row, each) for row, each in enumerate(by_text)}
     resolution.write_clusters(folder / "clusters.parquet")
     taken = {"seconds": time.monotonic() - started, "cpu_seconds": cpu_seconds() - used}
     names = {each.doc_id[:12]: each.uri for each in documents}

@@ -1,6 +1,7 @@
 """What the three components share: their attributes are a stage's own configuration model, and nothing more."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -77,6 +78,19 @@ def require_names(
         if name not in known:
             there_are = f"there are {', '.join(known)}" if known else "there is none"
             raise ConfigError(f"{_path(context)}: unknown {what} {name}; {there_are}")
+
+
+@contextmanager
+def named_file(context: dg.ComponentLoadContext) -> Iterator[None]:
+    """Put the YAML's path before what a check of it says.
+
+    Raises:
+        ConfigError: the check's sentence, after the path.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{_path(context)}: {error}") from error
 
 
 def _path(context: dg.ComponentLoadContext) -> Path:

@@ -10,8 +10,8 @@ from forge_assets.automation.config import RetrainConfig
 from forge_assets.automation.retrain import retraining
 from forge_assets.automation.runs import run_tags, tag_version
 from forge_assets.checks import checkpoint_checks, report_checks, shard_checks
-from forge_assets.components.base import CPU_POOL, TemplateScaffolder, YamlComponent, require_names
-from forge_assets.components.corpus import Corpus, sources_of
+from forge_assets.components.base import CPU_POOL, TemplateScaffolder, YamlComponent, named_file, require_names
+from forge_assets.components.corpus import Corpus, decontaminated_against, sources_of
 from forge_assets.metadata import (
     describe_checkpoint,
     describe_registration,
@@ -23,7 +23,7 @@ from forge_assets.progress import watch
 from forge_assets.resources import MachineResource, RegistryResource, StoreResource
 from forge_pipelines.bases.stage import latest_base
 from forge_pipelines.evaluation import stage as evaluation
-from forge_pipelines.evaluation.config import EvaluationConfig, check_general
+from forge_pipelines.evaluation.config import EvaluationConfig, check_decontaminated, check_general
 from forge_pipelines.evaluation.report import metrics_of
 from forge_pipelines.manifest import Name, Value
 from forge_pipelines.registry import stage as registry
@@ -100,13 +100,15 @@ class Model(YamlComponent[ModelConfig]):
         """Declare the model's four assets, a job that makes them with all that they are made from, and what starts it.
 
         Raises:
-            ConfigError: an unknown corpus, general text that is trained on, a gate on a metric that no suite gives.
+            ConfigError: an unknown corpus, general text that is or may be trained on, a gate on a metric of no suite.
         """
         config = self.config
         corpora = [share.corpus for share in config.shards.corpora]
         require_names([*corpora, *config.evaluation.general], Corpus, "corpus", context)
-        check_general(config.evaluation.general, corpora)
-        check_gates(config.registration.gates, metrics_of(config.evaluation))
+        with named_file(context):
+            check_general(config.evaluation.general, corpora)
+            check_decontaminated(config.name, config.evaluation.general, decontaminated_against(corpora, context))
+            check_gates(config.registration.gates, metrics_of(config.evaluation))
         registered = self._registered_model()
         job = dg.define_asset_job(
             config.name,
@@ -208,14 +210,9 @@ class Model(YamlComponent[ModelConfig]):
             with attempt(context), forge_machine.leased(config.evaluation.gpus, context) as machine:
                 checkpoint = store.latest(config.name, "trained_checkpoint")
                 corpora = {corpus: store.latest(corpus, "validated_corpus") for corpus in names}
+                where, told = machine.evaluation(), watch(context)
                 publication = evaluation.evaluate(
-                    config.name,
-                    checkpoint,
-                    corpora,
-                    config.evaluation,
-                    store,
-                    machine.evaluation(),
-                    watch(context),
+                    config.name, checkpoint, corpora, config.evaluation, store, where, told
                 )
                 folder = store.open(publication.manifest)
                 checks = report_checks(folder, config.registration.gates)

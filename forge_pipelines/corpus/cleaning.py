@@ -1,14 +1,15 @@
 """What is done with each document on its own, in which order: the work that the engine runs on batches."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
+from pathlib import Path
 
 from forge_pipelines.corpus.config import CorpusConfig
-from forge_pipelines.corpus.decontamination import EvaluationItems, drop_contaminated
-from forge_pipelines.corpus.evaluation_sets import read_items
+from forge_pipelines.corpus.decontamination import drop_contaminated
+from forge_pipelines.corpus.fates import Fate
 from forge_pipelines.corpus.language import keep_languages
 from forge_pipelines.corpus.length import bound_length
 from forge_pipelines.corpus.normalize import normalize
@@ -24,10 +25,11 @@ from forge_pipelines.corpus.repeated_lines import (
     drop_repeated_lines,
     line_hashes,
 )
-from forge_pipelines.corpus.steps import Outcome, Step
+from forge_pipelines.corpus.sketches import sketched
+from forge_pipelines.corpus.steps import Step
 from forge_pipelines.corpus.terms import hold_to_terms
 from forge_pipelines.engine.work import Work
-from forge_pipelines.manifest import Document, Rejection, Value
+from forge_pipelines.manifest import Document, Name, Rejection, Value
 
 
 class CleaningJob(Value):
@@ -36,15 +38,17 @@ class CleaningJob(Value):
     Attributes:
         expired_by: the last day on which any document has expired, see `terms.last_expiry`.
         repeated: hashes of lines that repeat, hexadecimal, by source.
+        held_out: the local folder of each corpus whose held-out documents are looked for.
     """
 
     config: CorpusConfig
     expired_by: date | None
     repeated: Mapping[str, Sequence[str]]
+    held_out: Mapping[Name, Path]
 
 
 def cleaning(job: CleaningJob) -> Work:
-    """Return the work that turns a batch of documents into an `Outcome`."""
+    """Return the work that turns a batch of documents into the `Fate` of each."""
     return Work(module=__name__, function=prepare.__name__, argument=job.model_dump_json())
 
 
@@ -53,14 +57,15 @@ def line_hashing(rule: RepeatedLinesRule) -> Work:
     return Work(module=__name__, function=prepare_line_hashing.__name__, argument=rule.model_dump_json())
 
 
-def prepare(argument: str) -> Callable[[Sequence[Document]], Outcome]:
+def prepare(argument: str) -> Callable[[Sequence[Document]], list[Fate]]:
     """Load what the steps of a `CleaningJob` need, and return what applies them all.
 
     Raises:
         ConfigError: a rule of one's own, an evaluation set or a folder of names cannot be used.
     """
     job = CleaningJob.model_validate_json(argument)
-    return partial(_apply, tuple(steps(job)), _hiding(job.config.personal_data))
+    hide = _hiding(job.config.personal_data)
+    return partial(_clean, tuple(steps(job)), hide, job.config.near_duplicates.enabled)
 
 
 def prepare_line_hashing(argument: str) -> Callable[[Sequence[Document]], list[LineHashes]]:
@@ -86,9 +91,7 @@ def steps(job: CleaningJob) -> Iterator[Step]:
     for rule in load_rules(config.rules):
         yield partial(hold_to_own_rule, rule=rule)
     if config.decontamination is not None:
-        sought = config.decontamination
-        items = EvaluationItems(read_items(sought.evaluation_sets), sought.words, sought.min_words)
-        yield partial(drop_contaminated, items=items)
+        yield partial(drop_contaminated, items=config.decontamination.items(job.held_out))
     if config.personal_data is not None:
         yield partial(redact_personal, config=config.personal_data)
 
@@ -105,12 +108,26 @@ def _hiding(config: PersonalDataConfig | None) -> Callable[[Rejection], Rejectio
     return lambda rejection: replace(rejection, reason=hidden(rejection.reason), excerpt=hidden(rejection.excerpt))
 
 
-def _apply(rules: Iterable[Step], hide: Callable[[Rejection], Rejection], documents: Sequence[Document]) -> Outcome:
-    rejected: list[Rejection] = []
-    redactions: Counter[tuple[str, str]] = Counter()
+def _clean(
+    rules: Iterable[Step],
+    hide: Callable[[Rejection], Rejection],
+    are_sketched: bool,
+    documents: Sequence[Document],
+) -> list[Fate]:
+    rejected: dict[str, Rejection] = {}
+    redactions: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    kept = documents
     for rule in rules:
-        outcome = rule(documents)
-        documents = outcome.kept
-        rejected += map(hide, outcome.rejected)
-        redactions += outcome.redactions
-    return Outcome(documents, rejected, redactions)
+        outcome = rule(kept)
+        kept = outcome.kept
+        rejected |= {each.doc_id: hide(each) for each in outcome.rejected}
+        for (doc_id, kind), count in outcome.redactions.items():
+            redactions[doc_id][kind] = count
+    by_id = {each.doc_id: each for each in kept}
+    sketches = dict(zip(by_id, sketched(each.text for each in by_id.values()), strict=True)) if are_sketched else {}
+    return [
+        Fate.rejected(was, rejected[was.doc_id])
+        if was.doc_id in rejected
+        else Fate.kept(was, by_id[was.doc_id], redactions[was.doc_id], sketches.get(was.doc_id))
+        for was in documents
+    ]

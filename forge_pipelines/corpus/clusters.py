@@ -17,9 +17,10 @@ from forge_pipelines.corpus.shingle_file import jaccard
 from forge_pipelines.corpus.shingles import U64
 from forge_pipelines.corpus.signatures import least_shared_bands
 
-MAX_HELD_AGAINST = 32
+MAX_HELD_AGAINST = 128
 """How many documents of one side, of those it meets, one is held against exactly; those that share most bands first."""
 
+_DECIDED_AT_ONCE = 256
 _SIDES: tuple[Side, Side] = (0, 1)
 
 
@@ -55,7 +56,13 @@ class Clusters:
     torn: dict[int, tuple[Near, Near]]
 
 
-def cluster(buckets: Buckets, read: Callable[[int], U64], limits: Limits, draw: Callable[[int], Side]) -> Clusters:
+def cluster(
+    buckets: Buckets,
+    read: Callable[[int], U64],
+    limits: Limits,
+    draw: Callable[[int], Side],
+    on_decided: Callable[[int], None],
+) -> Clusters:
     """Decide on all documents, oldest first.
 
     Args:
@@ -63,11 +70,14 @@ def cluster(buckets: Buckets, read: Callable[[int], U64], limits: Limits, draw: 
         read: gives a document's set of shingles by its number.
         limits: what counts as a copy, and as near.
         draw: the side of a document that is near to no older one.
+        on_decided: is told now and then how many are decided on.
     """
     size = len(buckets.is_met)
     search = _Search(buckets, read, limits)
     made = Clusters(np.arange(size, dtype=np.int32), np.ones(size, np.float32), np.zeros(size, bool), {})
     for document in range(size):
+        if document % _DECIDED_AT_ONCE == 0:
+            on_decided(document)
         copied, near = search.nearest(document) if buckets.is_met[document] else (None, {})
         if copied is not None:
             made.survivors[document], made.jaccards[document] = copied

@@ -37,6 +37,28 @@ class Split(Value):
     salt: str = Field("forge", description="Another salt draws another split.")
 
 
+class SourceBounds(Value):
+    """How much of a source must be left. A source of which nothing is left blocks whatever stands here."""
+
+    min_documents: int = Field(1, ge=1, description="With fewer documents nothing is published.")
+    min_share: float = Field(
+        0.0, ge=0, le=1, description="With a smaller share of the documents that came in nothing is published."
+    )
+    warn_below: float = Field(0.05, ge=0, le=1, description="With a smaller share of the documents there is a warning.")
+
+
+class Contributions(SourceBounds):
+    """How much of each source must be left."""
+
+    sources: Mapping[Name, SourceBounds] = Field(
+        default_factory=dict, description="Bounds in place of all these for some sources, by name."
+    )
+
+    def of(self, source: Name) -> SourceBounds:
+        """Return the bounds of a source."""
+        return self.sources.get(source, self)
+
+
 class Expectation(Value):
     """One Great Expectations expectation over the per-document table."""
 
@@ -84,6 +106,9 @@ class CorpusConfig(Value):
         default_factory=NearDuplicatesConfig, description="What is a near-copy, and which one is kept."
     )
     split: Split = Field(default_factory=Split, description="The held-out part.")
+    contributions: Contributions = Field(
+        default_factory=Contributions, description="How much of each source must be left."
+    )
     expectations: tuple[Expectation, ...] = Field((), description="What must hold over the per-document table.")
 
     @field_validator("sources")
@@ -92,3 +117,16 @@ class CorpusConfig(Value):
         if len(set(sources)) < len(sources):
             raise ValueError(f"a source is named twice in {', '.join(sources)}")
         return sources
+
+    @model_validator(mode="after")
+    def _bounds_of_its_own_sources(self) -> "CorpusConfig":
+        for source in self.contributions.sources:
+            if source not in self.sources:
+                message = f"contributions.sources names {source}; the corpus is made from {', '.join(self.sources)}"
+                raise ValueError(message)
+        return self
+
+    @property
+    def decontaminated_against(self) -> tuple[Name, ...]:
+        """The corpora whose held-out documents it does not hold."""
+        return () if self.decontamination is None else self.decontamination.corpora

@@ -1,4 +1,4 @@
-"""The evaluation sets that a corpus must not hold: files of items."""
+"""The items of evaluation sets: what stands in files, and the documents that other corpora hold out."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,25 +8,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
+from forge_pipelines.corpus.evaluation_sets_config import EvaluationSet
+from forge_pipelines.corpus.reading import HELDOUT, read_heldout
 from forge_pipelines.errors import ConfigError, DataError
-from forge_pipelines.manifest import Name, Value, digest
+from forge_pipelines.manifest import Manifest, Name, digest
 
 _RECORDS = frozenset({".jsonl", ".ndjson"})
 _TEXTS = frozenset({".txt", ".md"})
-
-
-class EvaluationSet(Value):
-    """One evaluation set."""
-
-    name: Name = Field(description="The set's name, as rejections write it.")
-    path: str = Field(
-        min_length=1,
-        description="A JSONL file (an item a line), a text file (an item a paragraph), or a folder of these. Relative "
-        "paths start at the folder in which Forge was started.",
-    )
-    column: str = Field("text", description="The field of a JSONL record that holds the item: text, or a list of it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +33,31 @@ def check_evaluation_sets(sets: Iterable[EvaluationSet]) -> None:
         ConfigError: there are none, or one is of another format.
     """
     for each in sets:
-        _files(each)
+        if each.path is not None:
+            _files(each, each.path)
 
 
-def evaluation_set_hashes(sets: Iterable[EvaluationSet]) -> Mapping[Name, str]:
+def evaluation_set_hashes(
+    sets: Iterable[EvaluationSet], held_out: Mapping[Name, Manifest] | None = None
+) -> Mapping[Name, str]:
     """Return a SHA-256 of each set's files and column: what of it shapes a corpus.
+
+    Args:
+        sets: the sets.
+        held_out: the manifest of each corpus that they name.
 
     Raises:
         ConfigError: see `check_evaluation_sets`.
     """
-    return {each.name: digest([each.column, *map(_file_hash, _files(each))]) for each in sets}
+    return {each.title: _set_hash(each, held_out or {}) for each in sets}
 
 
-def read_items(sets: Iterable[EvaluationSet]) -> Iterator[Item]:
+def read_items(sets: Iterable[EvaluationSet], held_out: Mapping[Name, Path] | None = None) -> Iterator[Item]:
     """Yield the items of the sets, in order.
+
+    Args:
+        sets: the sets.
+        held_out: the local folder of each corpus that they name.
 
     Raises:
         ConfigError: see `check_evaluation_sets`.
@@ -66,28 +65,46 @@ def read_items(sets: Iterable[EvaluationSet]) -> Iterator[Item]:
     """
     for each in sets:
         num_items = 0
-        for path in _files(each):
+        for place, text in _items(each, held_out or {}):
+            num_items += 1
+            yield Item(each.title, place, text)
+        if num_items == 0:
+            at = f" at {each.path}" if each.path else ""
+            raise DataError(f"evaluation set {each.title}{at} has no item; write some, or leave out the set")
+
+
+def _items(each: EvaluationSet, held_out: Mapping[Name, Path]) -> Iterator[tuple[str, str]]:
+    """Yield the place and the text of each item of a set."""
+    if each.corpus is not None:
+        for document in read_heldout(held_out[each.corpus]):
+            yield document.uri, document.text
+    elif each.path is not None:
+        for path in _files(each, each.path):
             place = path.relative_to(each.path).as_posix() if path != Path(each.path) else path.name
             for number, text in _texts(each, path):
-                num_items += 1
-                yield Item(each.name, f"{place}:{number}", text)
-        if num_items == 0:
-            raise DataError(f"evaluation set {each.name} at {each.path} has no item; write some, or leave out the set")
+                yield f"{place}:{number}", text
 
 
-def _files(each: EvaluationSet) -> list[Path]:
-    root = Path(each.path)
+def _files(each: EvaluationSet, address: str) -> list[Path]:
+    root = Path(address)
     if root.is_dir():
         files = sorted(path for path in root.rglob("[!.]*") if path.is_file())
     else:
         files = [root] if root.is_file() else []
     if not files:
-        raise ConfigError(f"evaluation set {each.name}: there is no file at {each.path}; put it there, or mend `path`")
+        raise ConfigError(f"evaluation set {each.name}: there is no file at {address}; put it there, or mend `path`")
     for path in files:
         if path.suffix.lower() not in _RECORDS | _TEXTS:
             formats = ", ".join(sorted(_RECORDS | _TEXTS))
             raise ConfigError(f"evaluation set {each.name}: {path} is no file of items; these end in {formats}")
     return files
+
+
+def _set_hash(each: EvaluationSet, held_out: Mapping[Name, Manifest]) -> str:
+    if each.path is not None:
+        return digest([each.column, *map(_file_hash, _files(each, each.path))])
+    (parts,) = (entry for entry in held_out[each.title].files if entry.path == HELDOUT)
+    return parts.sha256
 
 
 def _file_hash(path: Path) -> str:

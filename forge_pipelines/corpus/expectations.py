@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -27,6 +28,7 @@ BUILT_IN = (
 _SEVERITY = {"error": "critical", "warning": "warning"}
 _ORDER = "forge_order"
 _MAX_EXAMPLES = 3
+_SHOWN_CHARACTERS = 300
 
 
 def check_expectations(config: CorpusConfig) -> None:
@@ -39,6 +41,10 @@ def check_expectations(config: CorpusConfig) -> None:
         if expectation.type not in _known_types():
             message = f"corpus {config.name}: Great Expectations has no expectation {expectation.type}"
             raise ConfigError(message + _nearest(expectation.type, _known_types()))
+        listed = expectation.kwargs.get("column_list", [""])
+        if not (isinstance(listed, Sequence) and not isinstance(listed, str) and listed):
+            title = f"corpus {config.name}: {expectation.type} is given a column_list that lists no column"
+            raise ConfigError(f"{title}; write one such as [doc_id, uri]")
         for column in _columns(expectation):
             if column not in COLUMNS:
                 message = f"corpus {config.name}: {expectation.type} names column {column}, which the table has not"
@@ -85,19 +91,13 @@ def hold(config: CorpusConfig, built: list[Any], table: Path) -> Findings:
         ConfigError: an expectation cannot be computed over the table.
     """
     import great_expectations as gx
-    from great_expectations.core import ExpectationSuite
-    from great_expectations.exceptions import GreatExpectationsError
 
     # An ephemeral context keeps all in memory. This release has no usage statistics to send; say so all the same.
     context = gx.get_context(mode="ephemeral", project_config=_context_config())
     asset = context.data_sources.add_pandas("forge").add_dataframe_asset(config.name)
     frame = pq.read_table(table).to_pandas()
     batch = asset.add_batch_definition_whole_dataframe("table").get_batch({"dataframe": frame})
-    suite = ExpectationSuite(config.name, expectations=built)
-    try:
-        outcome = batch.validate(suite, result_format="SUMMARY")
-    except GreatExpectationsError as error:
-        raise ConfigError(f"corpus {config.name}: the expectations cannot be computed: {error}") from error
+    outcome = _validated(config, built, batch)
     # Through JSON, because the library does not render numpy's numbers.
     result = json.loads(json.dumps(outcome.to_json_dict(), default=lambda number: number.item()))
     result["results"].sort(key=lambda each: each["expectation_config"]["meta"][_ORDER])
@@ -106,6 +106,24 @@ def hold(config: CorpusConfig, built: list[Any], table: Path) -> Findings:
         for expectation, outcome in zip((*BUILT_IN, *config.expectations), result["results"], strict=True)
     )
     return Findings(each, result)
+
+
+def _validated(config: CorpusConfig, built: list[Any], batch: Any) -> Any:
+    from great_expectations.core import ExpectationSuite
+    from great_expectations.exceptions import GreatExpectationsError
+
+    try:
+        return batch.validate(ExpectationSuite(config.name, expectations=built), result_format="SUMMARY")
+    except GreatExpectationsError as error:
+        raise ConfigError(f"corpus {config.name}: the expectations cannot be computed: {error}") from error
+    except Exception as error:  # some expectations of the library raise what it does not catch
+        if len(built) == 1:
+            title = f"corpus {config.name}: {built[0].expectation_type} cannot be computed over the per-document table"
+            fault = shorten(f"{type(error).__name__}: {error}", _SHOWN_CHARACTERS)
+            raise ConfigError(f"{title}: {fault}; mend its kwargs") from error
+        for each in built:
+            _validated(config, [each], batch)
+        raise
 
 
 def _context_config() -> Any:

@@ -1,6 +1,6 @@
 """What became of a corpus's expectations: of each one, and of all together."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from textwrap import shorten
 from typing import Any
@@ -20,6 +20,7 @@ class Finding:
         rows: rows that were looked at, where the expectation looks at rows.
         unexpected: those of them that do not meet it.
         examples: a few of the values that do not meet it.
+        words: how it failed, where the numbers alone do not say it.
     """
 
     type: str
@@ -31,6 +32,7 @@ class Finding:
     rows: int | None
     unexpected: int | None
     examples: tuple[str, ...]
+    words: str = ""
 
     @property
     def expectation(self) -> str:
@@ -41,11 +43,13 @@ class Finding:
     def sentence(self) -> str:
         """How it failed, in words without a full stop."""
         place = f" on {self.column}" if self.column else ""
-        return f"{self.type}{place} {self.failure}"
+        return self.words or f"{self.type}{place} {self.failure}"
 
     @property
     def failure(self) -> str:
         """The sentence without its subject."""
+        if self.words:
+            return self.words
         sentence = "does not hold"
         if self.rows is not None:
             sentence += f" for {self.unexpected} of {self.rows} rows"
@@ -62,6 +66,10 @@ class Findings:
 
     each: tuple[Finding, ...]
     result: Mapping[str, Any]
+
+    def with_more(self, findings: Iterable[Finding]) -> "Findings":
+        """Return these findings and others, that Great Expectations does not know of."""
+        return Findings((*self.each, *findings), self.result)
 
     def failed(self, severity: str) -> list[Finding]:
         """Return the findings of a severity that do not hold."""

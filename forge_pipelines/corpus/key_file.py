@@ -18,22 +18,23 @@ class KeyFile:
         self._path = path
         self._file = path.open("w+b")
 
-    def add(self, keys: U32) -> None:
-        """Append rows of keys, ``[n, 48]``."""
-        self._file.write(keys.data)
+    def add(self, keys: bytes) -> None:
+        """Append a row of 48 keys."""
+        self._file.write(keys)
 
-    def read(self, places: I32) -> U32:
-        """Return all rows, each in its place: ``[N, 48]``.
+    def read(self, places: I32, num_rows: int) -> U32:
+        """Return rows, each in its place: ``[num_rows, 48]``.
 
         Args:
-            places: a permutation: where each row goes, ``[N]``.
+            places: where each row of the file goes; those of -1 are left out.
+            num_rows: how many are not.
         """
         self._file.seek(0)
-        keys = np.empty((len(places), NUM_BANDS), np.uint32)
+        keys = np.empty((num_rows, NUM_BANDS), np.uint32)
         for start in range(0, len(places), _ROWS_AT_ONCE):
             into = places[start : start + _ROWS_AT_ONCE]
             rows = np.frombuffer(self._file.read(len(into) * NUM_BANDS * keys.itemsize), np.uint32)
-            keys[into] = rows.reshape(-1, NUM_BANDS)
+            keys[into[into >= 0]] = rows.reshape(-1, NUM_BANDS)[into >= 0]
         return keys
 
     def __enter__(self) -> Self:

@@ -6,26 +6,38 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from forge_pipelines.corpus.cleaning import CleaningJob, cleaning, line_hashing
 from forge_pipelines.corpus.config import CorpusConfig
 from forge_pipelines.corpus.data_docs import write_data_docs
 from forge_pipelines.corpus.duplicates import drop_duplicates
 from forge_pipelines.corpus.expectations import build, hold
+from forge_pipelines.corpus.fates import FateTable
 from forge_pipelines.corpus.grouping import read_groups, write_groups
+from forge_pipelines.corpus.keys import Keys, fate_keys, line_keys
 from forge_pipelines.corpus.membership import CLUSTERS
 from forge_pipelines.corpus.near_duplicates import NearDuplicates, Resolution
 from forge_pipelines.corpus.page import PAGE, render_page
 from forge_pipelines.corpus.reading import DATA_DOCS, EXPECTATIONS, HELDOUT, REJECTIONS, TABLE, TRAIN, read_lengths
-from forge_pipelines.corpus.repeated_lines import LineCounts
-from forge_pipelines.corpus.steps import Outcome
+from forge_pipelines.corpus.remembered import Remembered, map_remembered
+from forge_pipelines.corpus.repeated_lines import (
+    Hashes,
+    LineCounts,
+    LineTable,
+    RepeatedLines,
+    RepeatedLinesRule,
+)
+from forge_pipelines.corpus.sketches import Sketch
 from forge_pipelines.corpus.table import TableFile
 from forge_pipelines.corpus.tally import Tally
 from forge_pipelines.engine.work import Engine
-from forge_pipelines.manifest import Classification, Document, Manifest
+from forge_pipelines.manifest import Classification, Document, Manifest, digest
 from forge_pipelines.pictures import LENGTHS_PICTURE, draw_lengths
 from forge_pipelines.progress import OnProgress, Progress
 from forge_pipelines.store import Made, Store
@@ -42,14 +54,21 @@ class Making:
     """Makes a corpus in a folder: cleans, compares, splits, writes, and holds the result to its expectations.
 
     Attributes:
+        code_version: that of the request.
+        files: the hashes of the files of the site's own that shape the corpus.
+        memory: a folder in which it may be remembered, for no other run meanwhile.
         expired_by: the last day on which any document has expired, see `terms.last_expiry`.
     """
 
     config: CorpusConfig
     sources: Sequence[Manifest]
+    held_out: Sequence[Manifest]
     store: Store
     engine: Engine
     on_progress: OnProgress
+    code_version: str
+    files: Mapping[str, str]
+    memory: Path
     expired_by: date | None
     _doing: str = ""
     _reported: float = 0.0
@@ -66,57 +85,87 @@ class Making:
         tally = Tally(self.config.name, self.config.sources)
         with TemporaryDirectory(dir=folder) as scratch, rejections_writer(folder / REJECTIONS) as rejections:
             numbers = self._sort_out(Path(scratch), folder, tally, rejections)
-        tally.require_enough()
+        tally.require_enough(self.config.contributions)
         self._report("holding to expectations", self._total)
-        warnings = self._hold(expectations, folder)
+        warnings = self._hold(expectations, folder, tally)
         lengths = draw_lengths(read_lengths(folder))
         (folder / LENGTHS_PICTURE).write_bytes(lengths)
-        classification = Classification.strictest(manifest.classification for manifest in self.sources)
+        classification = Classification.strictest(each.classification for each in (*self.sources, *self.held_out))
         page = render_page(self.config.name, classification.value, tally, numbers, lengths, warnings)
         (folder / PAGE).write_text(page)
-        return Made({**tally.counts(), **numbers, "warnings": warnings}, classification)
+        return Made({**tally.counts(), **numbers, "warnings": len(warnings)}, classification)
 
     def _sort_out(self, scratch: Path, folder: Path, tally: Tally, rejections: TableWriter) -> Mapping[str, Any]:
         """Clean all documents, and write those that are kept; return what there is to say of near-copies."""
         groups = scratch / "groups"
         groups.mkdir()
-        write_groups(self._cleaned(scratch, tally, rejections), groups)
         preference = {source: place for place, source in enumerate(self.config.sources)}
         with NearDuplicates(self.config.near_duplicates, self.config.split, preference, scratch) as near:
-            for _, outcome, copies in self._distinct(groups, preference, "comparing"):
-                near.add(outcome.kept, copies)
-            resolution = near.resolve()
+            write_groups(self._cleaned(scratch, near, tally, rejections), groups)
+            resolution = near.resolve(partial(self._report, "comparing"))
             self._write(groups, preference, resolution, folder, tally, rejections)
             resolution.write_clusters(folder / CLUSTERS)
             return resolution.counts()
 
-    def _cleaned(self, scratch: Path, tally: Tally, rejections: TableWriter) -> Iterator[Document]:
+    def _cleaned(
+        self, scratch: Path, near: NearDuplicates, tally: Tally, rejections: TableWriter
+    ) -> Iterator[Document]:
         repeated = self._repeated_lines(scratch)
-        job = CleaningJob(config=self.config, expired_by=self.expired_by, repeated=repeated)
+        by_source = {source: sorted(map(bytes.hex, lines)) for source, lines in repeated.by_source.items()}
+        held_out = {manifest.name: self.store.open(manifest) for manifest in self.held_out}
+        job = CleaningJob(config=self.config, expired_by=self.expired_by, repeated=by_source, held_out=held_out)
+        keys_of = fate_keys(job, digest([self.code_version, self.files]), self._lines_among(repeated))
+        fates = Remembered(self.memory / "fates", FateTable(), self._total)
         done = 0
-        for outcome in self.engine.map_batches(cleaning(job), self._batches(tally.read)):
-            for rejection in outcome.rejected:
-                rejections.add(rejection)
-                tally.reject(rejection)
-            tally.redact(outcome.redactions)
-            yield from outcome.kept
-            done += len(outcome.kept) + len(outcome.rejected)
+        for batch, made in map_remembered(self.engine, cleaning(job), self._batches(tally.read), fates, keys_of):
+            kept: list[tuple[Document, Sketch | None]] = []
+            for document, fate in zip(batch, made, strict=True):
+                became = fate.of(document)
+                if isinstance(became, Document):
+                    kept.append((became, fate.sketch))
+                    tally.redact(document.source, fate.redactions)
+                else:
+                    rejections.add(became)
+                    tally.reject(became)
+            near.add([document for document, _ in kept], [sketch for _, sketch in kept])
+            yield from (document for document, _ in kept)
+            done += len(batch)
             self._report("cleaning", done)
 
-    def _repeated_lines(self, scratch: Path) -> Mapping[str, Sequence[str]]:
+    def _repeated_lines(self, scratch: Path) -> RepeatedLines:
         rule = self.config.repeated_lines
         if rule is None:
-            return {}
-        lines = scratch / "lines"
-        lines.mkdir()
-        counts, done = LineCounts(lines, rule), 0
-        for hashes in self.engine.map_batches(line_hashing(rule), self._batches(lambda _: None)):
-            counts.add_hashes(hashes)
-            done += len(hashes)
+            return RepeatedLines({}, 0)
+        folder = scratch / "lines"
+        folder.mkdir()
+        counts, done = LineCounts(folder, rule), 0
+        remembered, keys_of = self._lines(rule)
+        for _, lines in map_remembered(self.engine, line_hashing(rule), self._batches(), remembered, keys_of):
+            counts.add_hashes(lines)
+            done += len(lines)
             self._report("counting lines", done)
-        return {source: sorted(map(bytes.hex, found)) for source, found in counts.repeated().by_source.items()}
+        return counts.repeated()
 
-    def _batches(self, on_batch: Callable[[Sequence[Document]], None]) -> Iterator[Sequence[Document]]:
+    def _lines_among(self, repeated: RepeatedLines) -> Callable[[Sequence[Document]], list[Hashes]]:
+        """Return what gives the repeated lines of each document, of which its fate depends on no others."""
+        rule = self.config.repeated_lines
+        if rule is None:
+            return lambda documents: [np.zeros(0, np.uint64)] * len(documents)
+        remembered, keys_of = self._lines(rule)
+        hash_lines = line_hashing(rule).prepare()
+
+        def among(documents: Sequence[Document]) -> list[Hashes]:
+            known = remembered.find(keys_of(documents))
+            return repeated.among(
+                [lines or hash_lines([document])[0] for document, lines in zip(documents, known, strict=True)]
+            )
+
+        return among
+
+    def _lines(self, rule: RepeatedLinesRule) -> tuple[Remembered, Keys]:
+        return Remembered(self.memory / "lines", LineTable(), self._total), line_keys(rule, self.code_version)
+
+    def _batches(self, on_batch: Callable[[Sequence[Document]], None] = lambda _: None) -> Iterator[Sequence[Document]]:
         for manifest in self.sources:
             batch: list[Document] = []
             num_characters = 0
@@ -131,18 +180,6 @@ class Making:
                 on_batch(batch)
                 yield batch
 
-    def _distinct(
-        self, groups: Path, preference: Mapping[str, int], doing: str
-    ) -> Iterator[tuple[Sequence[Document], Outcome, Sequence[Document]]]:
-        """Yield each group, what dropping exact copies made of it, and the copies; the same at every call."""
-        done = 0
-        for group in read_groups(groups):
-            outcome = drop_duplicates(group, preference)
-            copies = {rejection.doc_id for rejection in outcome.rejected}
-            yield group, outcome, [document for document in group if document.doc_id in copies]
-            done += len(group)
-            self._report(doing, done)
-
     def _write(
         self,
         groups: Path,
@@ -152,14 +189,15 @@ class Making:
         tally: Tally,
         rejections: TableWriter,
     ) -> None:
-        row = 0
+        row = done = 0
         with ExitStack() as stack:
             parts = {
                 "train": stack.enter_context(documents_writer(folder / TRAIN)),
                 "heldout": stack.enter_context(documents_writer(folder / HELDOUT)),
             }
             table = stack.enter_context(TableFile(folder / TABLE))
-            for _, outcome, _ in self._distinct(groups, preference, "writing"):
+            for group in read_groups(groups):
+                outcome = drop_duplicates(group, preference)
                 rejected, placed = [*outcome.rejected], []
                 for document in outcome.kept:
                     verdict = resolution.verdict(row, document)
@@ -174,18 +212,21 @@ class Making:
                     rejections.add(rejection)
                     tally.reject(rejection)
                 table.add(placed)
+                done += len(group)
+                self._report("writing", done)
 
-    def _hold(self, expectations: list[Any], folder: Path) -> int:
-        """Hold the table to expectations, and show each; return how many warnings there are."""
+    def _hold(self, expectations: list[Any], folder: Path, tally: Tally) -> list[str]:
+        """Hold the table to expectations, and show each; return the warnings."""
         findings = hold(self.config, expectations, folder / TABLE)
         findings.require(self.config.name)
-        warnings = findings.failed("warning")
+        findings = findings.with_more(tally.thin_sources(self.config.contributions))
+        warnings = [warning.sentence for warning in findings.failed("warning")]
         for warning in warnings:
-            message = f"corpus {self.config.name}, warning: {warning.sentence}"
+            message = f"corpus {self.config.name}, warning: {warning}"
             self.on_progress(Progress(self.config.name, message=message))
         (folder / EXPECTATIONS).write_text(json.dumps(findings.rows(), indent=2, sort_keys=True) + "\n")
         write_data_docs(self.config.name, findings, folder / DATA_DOCS)
-        return len(warnings)
+        return warnings
 
     @property
     def _total(self) -> int:

@@ -1,6 +1,6 @@
 """Near-copies of texts: one of them is kept, and what is near shares a part of the split.
 
-Documents are added in batches, then all are resolved together, then each is asked for. What is promised:
+Documents are added in batches, then all are resolved together, then each text is asked for. What is promised:
 
 - Of two kept documents none is a copy of the other: their Jaccard similarity is below ``similarity``, unless the
   search missed the pair (`signatures` says how seldom). Each copy names its survivor and their exact similarity.
@@ -11,12 +11,13 @@ Documents are added in batches, then all are resolved together, then each is ask
 - The order in which documents are read changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from forge_pipelines.corpus.buckets import I32, Buckets, Side
@@ -25,10 +26,10 @@ from forge_pipelines.corpus.config import Split
 from forge_pipelines.corpus.key_file import KeyFile
 from forge_pipelines.corpus.membership import write_clusters
 from forge_pipelines.corpus.near_duplicates_config import NearDuplicatesConfig
-from forge_pipelines.corpus.precedence import COPY_SCHEMA, labels_of, numbered, together
+from forge_pipelines.corpus.precedence import Rows, distinct, labels_of, numbered, together
 from forge_pipelines.corpus.shingle_file import ShingleFile
-from forge_pipelines.corpus.shingles import U64, shingles
-from forge_pipelines.corpus.signatures import band_keys, signed
+from forge_pipelines.corpus.shingles import U64
+from forge_pipelines.corpus.sketches import Sketch
 from forge_pipelines.corpus.split import Part, part_of
 from forge_pipelines.corpus.steps import reject
 from forge_pipelines.manifest import Document, Rejection
@@ -60,51 +61,42 @@ class NearDuplicates:
         self._shingles = self._open.enter_context(ShingleFile(folder / "shingles"))
         self._keys = self._open.enter_context(KeyFile(folder / "keys"))
         self._labels: list[pa.RecordBatch] = []
-        self._copies: list[pa.RecordBatch] = []
 
-    def add(self, documents: Sequence[Document], exact_copies: Sequence[Document] = ()) -> None:
-        """Add documents; they are numbered in the order in which they come.
+    def add(self, documents: Sequence[Document], sketches: Sequence[Sketch | None]) -> None:
+        """Add documents, copies among them, each with its sketch; None where near-copies are not looked for."""
+        self._labels.append(labels_of(documents, self._preference))
+        for sketch in filter(None, sketches):
+            self._shingles.add(sketch.shingles)
+            self._keys.add(sketch.bands)
+
+    def resolve(self, on_decided: Callable[[int], None] = lambda _: None) -> "Resolution":
+        """Find the near-copies, and settle what becomes of each text. No document can be added after.
 
         Args:
-            documents: of different texts; a text comes once in all calls.
-            exact_copies: documents with the text of one of these, already rejected; others are passed over. A text is
-                as old as its oldest copy.
+            on_decided: is told now and then how many texts are decided on.
         """
-        texts = {each.text_sha256 for each in documents}
-        exact_copies = [each for each in exact_copies if each.text_sha256 in texts]
-        self._labels.append(labels_of(documents, exact_copies, self._preference))
-        self._copies.append(
-            pa.RecordBatch.from_pylist(
-                [{"doc_id": each.doc_id, "text_sha256": each.text_sha256} for each in exact_copies], schema=COPY_SCHEMA
-            )
-        )
-        if self._config.enabled:
-            for sets in shingles(each.text for each in documents):
-                self._shingles.add(sets)
-                self._keys.add(band_keys(signed(sets)))
-
-    def resolve(self) -> "Resolution":
-        """Find the near-copies, and settle what becomes of each document. No document can be added after."""
-        labels = together(self._labels)
+        labels, rows, copies = distinct(together(self._labels))
         order, numbers = numbered(labels, self._config.keep)
         texts = labels.column("text_sha256")
+        sizes = self._shingles.finish()
 
         def draw(number: int) -> Side:
             return 1 if part_of(texts[int(order[number])].as_py(), self._split) == "heldout" else 0
 
         def read(number: int) -> U64:
-            return self._shingles.read(int(order[number]))
+            return self._shingles.read(int(rows[order[number]]))
 
         limits = Limits(self._config.similarity, self._config.split_similarity)
-        clusters = cluster(self._buckets(order, numbers), read, limits, draw)
-        return Resolution(labels, pa.Table.from_batches(self._copies, COPY_SCHEMA), order, numbers, clusters)
+        clusters = cluster(self._buckets(sizes, rows[order]), read, limits, draw, on_decided)
+        return Resolution(labels, copies, order, numbers, clusters)
 
-    def _buckets(self, order: I32, numbers: I32) -> Buckets:
+    def _buckets(self, sizes: npt.NDArray[np.int64], rows: Rows) -> Buckets:
+        """Return the buckets of documents in their order, by the row of each in the files."""
         if not self._config.enabled:
-            return Buckets(np.zeros((len(order), 0), np.uint32), np.zeros(len(order), bool))
-        sizes = self._shingles.finish()
-        keys = self._keys.read(numbers)
-        return Buckets(keys, sizes[order] > 0)
+            return Buckets(np.zeros((len(rows), 0), np.uint32), np.zeros(len(rows), bool))
+        places = np.full(len(sizes), -1, np.int32)
+        places[rows] = np.arange(len(rows), dtype=np.int32)
+        return Buckets(self._keys.read(places, len(rows)), sizes[rows] > 0)
 
     def __enter__(self) -> Self:
         """Return the collection itself."""
@@ -116,7 +108,7 @@ class NearDuplicates:
 
 
 class Resolution:
-    """What becomes of each document, by the number under which it was added."""
+    """What becomes of each text, by its place in the order of the texts' hashes."""
 
     def __init__(self, labels: pa.Table, copies: pa.Table, order: I32, numbers: I32, clusters: Clusters) -> None:
         self._labels, self._copies = labels, copies
@@ -126,10 +118,10 @@ class Resolution:
         """Return the part of a document that is kept, or why it is not.
 
         Args:
-            row: how many documents were added before this one.
-            document: the one that was added then.
+            row: how many texts there are whose hash comes before this one's.
+            document: the one that stands for the exact copies of its text, see `duplicates`.
         """
-        assert self._labels.column("doc_id")[row].as_py() == document.doc_id, "in the order in which they were added"
+        assert self._labels.column("doc_id")[row].as_py() == document.doc_id, "in the order of the texts' hashes"
         number = int(self._numbers[row])
         survivor = Near(int(self._clusters.survivors[number]), float(self._clusters.jaccards[number]))
         if survivor.document != number:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, groupby
 
 from forge_pipelines.corpus.mojibake import repaired
 from forge_pipelines.corpus.steps import Outcome
@@ -13,6 +14,10 @@ from forge_pipelines.manifest import Document, Segment, sha256_text
 _LINE_ENDS = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 # The remaining control characters (category Cc) but tab and line feed, and the byte order mark.
 _REMOVED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff]")
+# Marks that combine with the letter before them, more in a row than any script writes. Beyond the first plane they are
+# not told from what else stands there: to search for each of those would take a hundred times as long.
+_MARK = f"[{''.join(filter(unicodedata.combining, map(chr, range(1 << 16))))}\U00010000-\U0010ffff]"
+_MANY_MARKS = re.compile(f"{_MARK}{_MARK}{{63,}}")
 _MANY_BLANK_LINES = re.compile(r"\n{4,}")
 
 _PROSE = frozenset({"text/x-rst", "text/x-markdown"})
@@ -50,7 +55,8 @@ def canonical(text: str, *, keep_blanks: bool) -> str:
         keep_blanks: leave blanks at the ends of lines, and blank lines, as they are.
     """
     # Composed last: what is removed may have stood between a letter and its accent.
-    text = unicodedata.normalize("NFC", _REMOVED.sub("", _LINE_ENDS.sub("\n", text)))
+    text = _MANY_MARKS.sub(_ordered, _REMOVED.sub("", _LINE_ENDS.sub("\n", text)))
+    text = unicodedata.normalize("NFC", text)
     if not keep_blanks:
         # Line by line, because a pattern such as `[ \t]+\n` takes quadratic time on a long run of blanks.
         text = "\n".join(line.rstrip() for line in text.split("\n"))
@@ -62,6 +68,17 @@ def blanks_matter(media_type: str) -> bool:
     """Tell code and tables, whose blanks carry meaning, from prose."""
     essence = media_type.partition(";")[0].strip().lower()
     return essence in _STRUCTURED or (essence.startswith("text/x-") and essence not in _PROSE)
+
+
+def _ordered(run: re.Match[str]) -> str:
+    """Bring marks into their canonical order: `unicodedata.normalize` takes quadratic time for it."""
+    parts = groupby(run[0], key=lambda character: unicodedata.combining(character) > 0)
+    return "".join(_sorted_marks("".join(part)) if are_marks else "".join(part) for are_marks, part in parts)
+
+
+def _sorted_marks(marks: str) -> str:
+    decomposed = chain.from_iterable(unicodedata.normalize("NFD", mark) for mark in marks)
+    return "".join(sorted(decomposed, key=unicodedata.combining))
 
 
 def _normalized(document: Document) -> Document:

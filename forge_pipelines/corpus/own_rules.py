@@ -6,13 +6,14 @@ document, or None to keep it, or the document with other text or another languag
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from textwrap import shorten
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import Field
 
@@ -21,6 +22,7 @@ from forge_pipelines.errors import ConfigError, DataError
 from forge_pipelines.manifest import Document, Rejection, Segment, Value, digest, sha256_text
 
 _SHOWN_CHARACTERS = 300
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _sources: dict[str, str] = {}  # the SHA-256 that each rule's file had when this process last ran it
 
 
@@ -91,7 +93,7 @@ def _load(rule: OwnRule) -> LoadedRule:
         module, home = _import(rule.rule, module_name, name)
     except ConfigError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = "it must be a module that Python finds, such as one of your project's package"
         raise ConfigError(f"rule {rule.rule} cannot be imported: {_said(error)}; {where}") from error
     function = getattr(module, name, None)
@@ -139,10 +141,10 @@ def _sha256(rule: str, module: ModuleType) -> str:
 def _ask(rule: LoadedRule, document: Document) -> str | Document | None:
     try:
         answer = rule.function(document, **rule.arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"rule {rule.rule} fails on {document.source}: {document.uri} and nothing was published: "
         raise DataError(f"{message}{_said(error)}; mend the rule") from error
-    if answer is None or isinstance(answer, Document) or (isinstance(answer, str) and answer.strip()):
+    if answer is None or isinstance(answer, Document) or (_is_text(answer) and answer.strip()):
         return answer
     raise DataError(_nonsense(rule, document, _kind(answer)))
 
@@ -155,14 +157,21 @@ def _changed(rule: LoadedRule, document: Document, answer: Document) -> Document
     """
     segments = answer.segments
     sound = isinstance(segments, tuple) and all(
-        isinstance(each, Segment) and isinstance(each.role, str) and isinstance(each.text, str) for each in segments
+        isinstance(each, Segment) and _is_text(each.role) and _is_text(each.text) for each in segments
     )
     if not sound or not segments:
         raise DataError(_nonsense(rule, document, "a document whose segments are no text"))
+    if answer.language is not None and not _is_text(answer.language):
+        raise DataError(_nonsense(rule, document, f"a document in the language {_kind(answer.language)}"))
     changed = replace(document, segments=segments, language=answer.language)
     if replace(changed, text_sha256=answer.text_sha256) != answer:
         raise DataError(_nonsense(rule, document, "a document with another identity or other labels"))
     return replace(changed, text_sha256=sha256_text(changed.text))
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Tell text that can be stored: a lone surrogate cannot."""
+    return isinstance(value, str) and not _SURROGATE.search(value)
 
 
 def _nonsense(rule: LoadedRule, document: Document, what: str) -> str:
@@ -176,5 +185,5 @@ def _kind(value: object) -> str:
     return f"{shorten(repr(value), 80)} ({type(value).__name__})"
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return shorten(f"{type(error).__name__}: {error}", _SHOWN_CHARACTERS)

@@ -12,7 +12,12 @@ PAGE = "report.html"
 
 
 def render_page(
-    corpus: str, classification: str, tally: Tally, near_copies: Mapping[str, Any], lengths: bytes, warnings: int
+    corpus: str,
+    classification: str,
+    tally: Tally,
+    near_copies: Mapping[str, Any],
+    lengths: bytes,
+    warnings: Sequence[str],
 ) -> str:
     """Return the page.
 
@@ -22,7 +27,8 @@ def render_page(
         tally: what became of the documents.
         near_copies: what there is to say of near-copies, as `Resolution.counts` gives it.
         lengths: the picture of documents' lengths, as PNG.
-        warnings: how many expectations of severity ``warning`` do not hold.
+        warnings: a sentence for each expectation that only warns and does not hold, and for each source of which little
+            is left.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,6 +24,8 @@ LABEL_SCHEMA = pa.schema(
 )
 COPY_SCHEMA = pa.schema([("doc_id", pa.string()), ("text_sha256", pa.string())])
 
+Rows = npt.NDArray[np.int64]
+
 _TIES = (("preference", "ascending"), ("uri", "ascending"), ("doc_id", "ascending"))
 _ORDERS = MappingProxyType(
     {
@@ -33,20 +36,14 @@ _ORDERS = MappingProxyType(
 )
 
 
-def labels_of(
-    documents: Sequence[Document], exact_copies: Sequence[Document], preference: Mapping[str, int]
-) -> pa.RecordBatch:
-    """Return what is remembered of documents, `LABEL_SCHEMA`; each is as old as the oldest copy of its text."""
-    oldest: dict[str, str] = {}
-    for each in (*documents, *exact_copies):
-        if each.retrieved_at is not None:
-            oldest[each.text_sha256] = min(each.retrieved_at, oldest.get(each.text_sha256, each.retrieved_at))
+def labels_of(documents: Sequence[Document], preference: Mapping[str, int]) -> pa.RecordBatch:
+    """Return what is remembered of documents, `LABEL_SCHEMA`."""
     columns = {
         "doc_id": [each.doc_id for each in documents],
         "text_sha256": [each.text_sha256 for each in documents],
         "source": [each.source for each in documents],
         "uri": [each.uri for each in documents],
-        "retrieved_at": [oldest.get(each.text_sha256) for each in documents],
+        "retrieved_at": [each.retrieved_at for each in documents],
         "preference": [preference[each.source] for each in documents],
         "characters": [len(each.text) for each in documents],
     }
@@ -63,6 +60,37 @@ def together(batches: list[pa.RecordBatch]) -> pa.Table:
         table = table.drop_columns(name)
         pa.default_memory_pool().release_unused()
     return pa.table(columns)
+
+
+def distinct(labels: pa.Table) -> tuple[pa.Table, Rows, pa.Table]:
+    """Tell the documents of different texts, as `duplicates.drop_duplicates` keeps them, from their copies.
+
+    Returns:
+        The labels of those that are kept, in the order of their texts' hashes, each as old as the oldest copy of its
+        text; the row of each in ``labels``, ``[N]``; and the others, `COPY_SCHEMA`.
+    """
+    order = pc.sort_indices(labels, sort_keys=[("text_sha256", "ascending"), *_TIES]).to_numpy()
+    texts = labels.column("text_sha256").take(order)
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = pc.not_equal(texts.slice(1), texts.slice(0, len(texts) - 1)).to_numpy() if len(order) > 1 else True
+    rows, copied = order[is_first], order[~is_first]
+    copies = pa.table([labels.column(name).take(copied) for name in COPY_SCHEMA.names], schema=COPY_SCHEMA)
+    kept = {name: labels.column(name).take(rows) for name in LABEL_SCHEMA.names}
+    owners = (np.cumsum(is_first) - 1)[~is_first]
+    kept["retrieved_at"] = _oldest(kept["retrieved_at"], owners, labels.column("retrieved_at").take(copied))
+    return pa.table(kept, schema=LABEL_SCHEMA), rows, copies
+
+
+def _oldest(times: pa.ChunkedArray, owners: Rows, others: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return times, each replaced by an earlier one of the others that it owns."""
+    oldest: dict[int, str] = {}
+    for owner, time in zip(owners.tolist(), others.to_pylist(), strict=True):
+        if time is not None:
+            oldest[owner] = min(time, oldest.get(owner, times[owner].as_py() or time))
+    is_changed = np.zeros(len(times), bool)
+    is_changed[list(oldest)] = True
+    changed = pa.array([oldest[owner] for owner in sorted(oldest)], pa.string())
+    return pc.replace_with_mask(times, pa.array(is_changed), changed)
 
 
 def numbered(labels: pa.Table, keep: str) -> tuple[I32, I32]:

@@ -1,11 +1,11 @@
 """The files of a published corpus, and how to read them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from forge_pipelines.manifest import Document
+from forge_pipelines.manifest import Document, Manifest, Name
 from forge_pipelines.tables import read_documents
 
 TRAIN = "train.parquet"
@@ -14,6 +14,14 @@ TABLE = "table.parquet"
 REJECTIONS = "rejections.parquet"
 EXPECTATIONS = "expectations.json"
 DATA_DOCS = "data_docs"
+
+HELDOUT_ROLE = "heldout:"
+"""What stands before a corpus's name among the inputs of one that does not hold its held-out documents."""
+
+
+def source_fingerprints(manifest: Manifest) -> Mapping[Name, str]:
+    """Return the fingerprint of each source that a corpus was made from; no other input has a bare name as its role."""
+    return {role: fingerprint for role, fingerprint in manifest.inputs.items() if ":" not in role}
 
 
 def read_lengths(folder: Path) -> list[int]:

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from pydantic import Field
 
 from forge_pipelines.corpus.normalize import blanks_matter, canonical
@@ -41,12 +43,36 @@ class LineHashes:
 
     Attributes:
         text: a hash of its text: copies count once.
-        lines: a hash of each different line: shape [lines].
+        is_prose: whether the rule speaks of it.
+        lines: a hash of each different line, ascending: shape [lines].
     """
 
     source: Name
     text: int
+    is_prose: bool
     lines: Hashes
+
+
+class LineTable:
+    """Hashes of lines as rows."""
+
+    schema = pa.schema(
+        [("source", pa.string()), ("text", pa.string()), ("is_prose", pa.bool_()), ("lines", pa.large_binary())]
+    )
+
+    def row(self, hashes: LineHashes) -> Mapping[str, Any]:
+        """Return the hashes of a document as a row."""
+        return {
+            "source": hashes.source,
+            "text": f"{hashes.text:016x}",
+            "is_prose": hashes.is_prose,
+            "lines": hashes.lines.tobytes(),
+        }
+
+    def value(self, row: Mapping[str, Any]) -> LineHashes:
+        """Return the hashes that a row holds."""
+        lines = np.frombuffer(row["lines"], np.uint64)
+        return LineHashes(row["source"], int(row["text"], 16), row["is_prose"], lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +81,12 @@ class RepeatedLines:
 
     by_source: Mapping[Name, frozenset[bytes]]
     min_characters: int
+
+    def among(self, documents: Sequence[LineHashes]) -> list[Hashes]:
+        """Return the lines of each document that repeat in its source, ascending."""
+        repeated = {source: np.frombuffer(b"".join(lines), np.uint64) for source, lines in self.by_source.items()}
+        none = np.zeros(0, np.uint64)
+        return [each.lines[np.isin(each.lines, repeated.get(each.source, none))] for each in documents]
 
 
 class LineCounts:
@@ -78,7 +110,7 @@ class LineCounts:
 
     def add_hashes(self, documents: Iterable[LineHashes]) -> None:
         """Count lines that `line_hashes` has hashed, perhaps in another process."""
-        for document in documents:
+        for document in filter(lambda each: each.is_prose, documents):
             texts = self._texts.setdefault(document.source, set())
             if document.text in texts:
                 continue
@@ -126,13 +158,12 @@ class LineCounts:
 
 
 def line_hashes(documents: Iterable[Document], rule: RepeatedLinesRule) -> Iterator[LineHashes]:
-    """Hash the lines of documents that the rule speaks of; what a worker can do of the first pass."""
+    """Hash the lines of documents: what a worker can do of the first pass. What is no prose has none."""
     for document in documents:
-        if _is_prose(document):
-            hashes = {_hash(line) for line in map(str.strip, _lines(document)) if len(line) >= rule.min_characters}
-            yield LineHashes(
-                document.source, int(document.text_sha256[:16], 16), np.frombuffer(b"".join(hashes), np.uint64)
-            )
+        is_prose = _is_prose(document)
+        lines = map(str.strip, _lines(document)) if is_prose else ()
+        hashes = np.frombuffer(b"".join({_hash(line) for line in lines if len(line) >= rule.min_characters}), np.uint64)
+        yield LineHashes(document.source, int(document.text_sha256[:16], 16), is_prose, np.sort(hashes))
 
 
 def drop_repeated_lines(documents: Sequence[Document], repeated: RepeatedLines) -> Outcome:

@@ -1,13 +1,14 @@
 """The sets of shingles of a corpus on disk, and the exact similarity of two of them."""
 
 import os
+from array import array
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from forge_pipelines.corpus.shingles import U64, Shingles
+from forge_pipelines.corpus.shingles import U64
 
 _BYTES = 8
 
@@ -22,19 +23,19 @@ class ShingleFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = path.open("w+b")
-        self._ends: list[npt.NDArray[np.int64]] = [np.zeros(1, np.int64)]
-        self._offsets = self._ends[0]
+        self._ends = array("q", [0])
+        self._offsets = np.zeros(1, np.int64)
 
-    def add(self, sets: Shingles) -> None:
-        """Append sets; they are numbered in the order in which they come."""
-        self._file.write(sets.hashes.data)
-        self._ends.append(sets.offsets[1:] + self._ends[-1][-1])
+    def add(self, shingles: bytes) -> None:
+        """Append a set, ascending, 8 bytes a shingle; sets are numbered in the order in which they come."""
+        self._file.write(shingles)
+        self._ends.append(self._ends[-1] + len(shingles) // _BYTES)
 
     def finish(self) -> npt.NDArray[np.int64]:
         """End the writing, and return the size of each set."""
         self._file.flush()
-        self._offsets = np.concatenate(self._ends)
-        self._ends.clear()
+        self._offsets = np.array(self._ends, np.int64)
+        self._ends = array("q")
         return np.diff(self._offsets)
 
     def read(self, number: int) -> U64:

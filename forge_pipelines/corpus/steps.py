@@ -15,7 +15,7 @@ class Outcome:
     """What a step made of a batch: each document of the batch is either kept (perhaps changed) or rejected.
 
     Attributes:
-        redactions: how often a step replaced something in documents that it kept, by their source and what it was.
+        redactions: how often a step replaced something in documents that it kept, by their ``doc_id`` and what it was.
     """
 
     kept: Sequence[Document]

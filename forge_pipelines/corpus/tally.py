@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from forge_pipelines.corpus.config import Contributions, SourceBounds
 from forge_pipelines.corpus.duplicates import RULE as DUPLICATE
+from forge_pipelines.corpus.findings import Finding
 from forge_pipelines.corpus.split import Part
 from forge_pipelines.errors import DataError
 from forge_pipelines.manifest import Document, Rejection
@@ -33,9 +35,10 @@ class Tally:
             self._read[document.source] += 1
             self._characters_read[document.source] += len(document.text)
 
-    def redact(self, redactions: Mapping[tuple[str, str], int]) -> None:
-        """Count what was replaced, by source and what it was."""
-        self._redactions.update(redactions)
+    def redact(self, source: str, redactions: Mapping[str, int]) -> None:
+        """Count what was replaced in a document of a source, by what it was."""
+        for kind, count in redactions.items():
+            self._redactions[source, kind] += count
 
     def keep(self, document: Document, part: Part) -> None:
         """Count a document of the corpus."""
@@ -95,7 +98,7 @@ class Tally:
         """Return up to ten rejections of each source and rule."""
         return self._samples
 
-    def require_enough(self) -> None:
+    def require_enough(self, bounds: Contributions) -> None:
         """Make sure that every source contributes, and that there is something to train and to measure on.
 
         Raises:
@@ -109,6 +112,7 @@ class Tally:
                 raise DataError(
                     f"source {source} contributes nothing to corpus {self._corpus}: {self._losses([source])}"
                 )
+            self._require(source, bounds.of(source))
         for part in ("train", "heldout"):
             if self._parts[part] == 0:
                 message = (
@@ -116,6 +120,38 @@ class Tally:
                     "of the split; give it more documents or another split.heldout_fraction"
                 )
                 raise DataError(message)
+
+    def _require(self, source: str, bounds: SourceBounds) -> None:
+        if self._documents[source] < bounds.min_documents:
+            raise DataError(self._too_few(source, f"contributions.min_documents ({bounds.min_documents})"))
+        if self._share(source) < bounds.min_share:
+            raise DataError(self._too_few(source, f"contributions.min_share ({_percent(bounds.min_share)})"))
+
+    def thin_sources(self, bounds: Contributions) -> list[Finding]:
+        """Return a warning for each source of which nearly everything was rejected."""
+        return [
+            Finding(
+                type="contributions",
+                column=source,
+                kwargs={"warn_below": bounds.of(source).warn_below},
+                severity="warning",
+                success=False,
+                observed=round(self._share(source), 4),
+                rows=self._read[source],
+                unexpected=self._read[source] - count,
+                examples=(),
+                words=self._too_few(source, f"contributions.warn_below ({_percent(bounds.of(source).warn_below)})"),
+            )
+            for source, count in self._documents.items()
+            if self._share(source) < bounds.of(source).warn_below
+        ]
+
+    def _share(self, source: str) -> float:
+        return self._documents[source] / max(self._read[source], 1)
+
+    def _too_few(self, source: str, bound: str) -> str:
+        kept = f"{self._documents[source]} of {self._read[source]} documents ({_percent(self._share(source))})"
+        return f"source {source} keeps {kept} in corpus {self._corpus}, less than {bound}: {self._losses([source])}"
 
     def _losses(self, sources: Sequence[str]) -> str:
         losses = [
@@ -127,3 +163,7 @@ class Tally:
         if not losses:
             return f"no document came from {', '.join(sources)}; look at what was read there"
         return f"{'; '.join(losses)}; mend the documents or the corpus's rules"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

@@ -1,6 +1,6 @@
 """What a model's YAML may say under `evaluation:`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -16,7 +16,9 @@ class EvaluationConfig(Value):
     """On what, and how much, the checkpoint and its base are measured."""
 
     general: tuple[Name, ...] = Field(
-        (), description="Corpora whose held-out documents are general text: what the model must not forget."
+        (),
+        description="Corpora whose held-out documents are general text: what the model must not forget. Each corpus "
+        "that the model is trained on names them under `decontamination.evaluation_sets`.",
     )
     questions: tuple[Question, ...] = Field(
         (), max_length=100, description="Asked of the model and of its base; the answers stand side by side."
@@ -44,3 +46,26 @@ def check_general(general: Collection[str], trained_on: Collection[str]) -> None
             f"evaluation.general names {', '.join(both)}, which the model is trained on; general text is what it is "
             "not trained on, so name other corpora there"
         )
+
+
+def check_decontaminated(
+    model: Name, general: Collection[Name], decontaminated_against: Mapping[Name, Collection[Name]]
+) -> None:
+    """Refuse general text that the model's corpora may hold copies of; cheap, done when the YAML loads.
+
+    Args:
+        model: the model's name.
+        general: the corpora on whose held-out documents it is measured.
+        decontaminated_against: for each corpus that it is trained on, those whose held-out documents it does not hold.
+
+    Raises:
+        ConfigError: a corpus that it is trained on does not name one of them.
+    """
+    for trained_on, named in decontaminated_against.items():
+        for corpus in general:
+            if corpus not in named:
+                raise ConfigError(
+                    f"model {model} is measured on what corpus {corpus} holds out (evaluation.general), and corpus "
+                    f"{trained_on}, which it is trained on, may hold the same text; write `- {{corpus: {corpus}}}` "
+                    f"under decontamination.evaluation_sets in the YAML of {trained_on}"
+                )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from forge_pipelines.corpus.reading import HELDOUT_ROLE
+from forge_pipelines.errors import DataError
 from forge_pipelines.evaluation.base import Base, find_base
 from forge_pipelines.evaluation.config import EvaluationConfig, check_general
 from forge_pipelines.evaluation.heldout import ScoredText, choose_general_texts, choose_texts
@@ -68,11 +70,13 @@ def evaluate(
 
     Raises:
         ConfigError: the model was trained on a corpus that ``config.general`` names.
-        DataError: an input is missing or damaged, too few documents are held out, or a network gives no finite figure.
+        DataError: an input is missing or damaged, too few documents are held out, or a network gives no finite figure;
+            or a corpus that the model was made from may hold what is held out of a general one.
         PlatformError: the scoring process was killed.
     """
     shards = store.published(checkpoint.name, "tokenized_shards", checkpoint.inputs["shards"])
     check_general(config.general, [role.removeprefix(_CORPUS) for role in shards.inputs if role.startswith(_CORPUS)])
+    _require_decontaminated(corpora, config.general)
     base = find_base(checkpoint, store)
     roles = {corpus: "general:" if corpus in config.general else _CORPUS for corpus in corpora}
     request = StageRequest(
@@ -88,6 +92,16 @@ def evaluate(
     )
     evaluation = _Evaluation(request, checkpoint, base, corpora, config, store, environment, on_progress)
     return store.obtain(request, evaluation.make)
+
+
+def _require_decontaminated(corpora: Mapping[str, Manifest], general: Sequence[str]) -> None:
+    for name in sorted(set(corpora) - set(general)):
+        for other in general:
+            if corpora[name].inputs.get(f"{HELDOUT_ROLE}{other}") != corpora[other].fingerprint:
+                raise DataError(
+                    f"corpus {name} may hold text that is held out of {other}, on which the model would be measured: "
+                    f"it was not made with this version of {other}; run `forge run {name}`, and train again"
+                )
 
 
 @dataclass(frozen=True, slots=True)

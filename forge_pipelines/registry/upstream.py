@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forge_pipelines.bases.stage import base_of
+from forge_pipelines.corpus.reading import source_fingerprints
 from forge_pipelines.manifest import Classification, Manifest
 from forge_pipelines.store import Store
 
@@ -72,7 +73,7 @@ def trace_upstream(store: Store, report: Manifest) -> Upstream:
     sources = {
         name: store.published(name, "raw_documents", fingerprint)
         for corpus in corpora
-        for name, fingerprint in corpus.inputs.items()
+        for name, fingerprint in source_fingerprints(corpus).items()
     }
     return Upstream(
         report=report,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from forge_pipelines.bases.stage import ROLE
-from forge_pipelines.corpus.reading import read_train
+from forge_pipelines.corpus.reading import read_train, source_fingerprints
 from forge_pipelines.errors import DataError
 from forge_pipelines.manifest import Classification, Document, Manifest, StageRequest, code_version
 from forge_pipelines.progress import OnProgress, Progress, silent
@@ -196,7 +196,7 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
 def _refuse_empty_sources(
     name: str, labels: Mapping[str, int], corpora: Mapping[str, Manifest], config: ShardsConfig
 ) -> None:
-    sources = {source for corpus in corpora.values() for source in corpus.inputs}
+    sources = {source for corpus in corpora.values() for source in source_fingerprints(corpus)}
     empty = sorted(source for source in sources - set(config.optional_sources) if not labels.get(source))
     if empty:
         message = (

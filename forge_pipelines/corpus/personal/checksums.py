@@ -107,6 +107,14 @@ def is_nif(digits: str) -> bool:
     return digits[0] in "123" and int(digits[8]) == (0 if remainder < 2 else 11 - remainder)
 
 
+def is_article_number(digits: str) -> bool:
+    """Tell if ten digits are an ISBN (ISO 2108: weights 10 to 1, modulo 11), or twelve a UPC-A (GS1: weights 3, 1)."""
+    values = [int(digit) for digit in digits]
+    if len(values) == 10:
+        return sum(weight * value for weight, value in zip(range(10, 0, -1), values, strict=True)) % 11 == 0
+    return len(values) == 12 and (3 * sum(values[::2]) + sum(values[1::2])) % 10 == 0
+
+
 def is_date(year: int, month: int, day: int) -> bool:
     """Tell if there is such a day."""
     try:

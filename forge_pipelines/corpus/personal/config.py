@@ -1,9 +1,10 @@
 """What a corpus's YAML may say about personal data and secrets."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from forge_pipelines.corpus.personal.findings import Kind
 from forge_pipelines.manifest import Value
@@ -29,11 +30,26 @@ class PersonalDataConfig(Value):
     api_key: Action = Field("redact", description="Keys and tokens of services, and passwords in addresses.")
     private_key: Action = Field("redact", description="Private keys in PEM.")
     jwt: Action = Field("redact", description="JSON web tokens.")
-    name: Action = Field("redact", description="Names of persons, where names_model is given.")
+    name: Action = Field("redact", description="Names of persons, where names_model finds them.")
+    address: Action = Field("redact", description="Postal addresses, where names_model finds them.")
     countries: tuple[Country, ...] = Field(_COUNTRIES, description="Countries whose national_id numbers are sought.")
     names_model: Path | None = Field(
-        None, description="A folder of the site's own that holds names.txt, a name a line."
+        None,
+        description="A folder of the site's own: names.txt, a name a line; or a token classifier of transformers, "
+        "config.json, model.safetensors and tokenizer.json; or both.",
     )
+    names_labels: Mapping[str, Literal["name", "address"]] | None = Field(
+        None,
+        min_length=1,
+        description="What a classifier's labels mean, without B- and I-, for example `{PER: name, LOC: address}`; "
+        "other labels stay. Default: the usual labels of persons and addresses; plain places (LOC, CITY) stay.",
+    )
+
+    @model_validator(mode="after")
+    def _labels_are_of_a_model(self) -> "PersonalDataConfig":
+        if self.names_labels is not None and self.names_model is None:
+            raise ValueError("names_labels says what the labels of names_model mean; give names_model, too")
+        return self
 
     def action(self, kind: Kind) -> Action:
         """Return what becomes of a kind."""

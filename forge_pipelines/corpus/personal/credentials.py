@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 
 from forge_pipelines.corpus.personal.findings import Found, Kind
 from forge_pipelines.corpus.personal.searched import Searched
@@ -24,42 +25,74 @@ _JWT = re.compile(
     r"eyJ(?<![\w-]eyJ)([A-Za-z0-9_-]{8,4096}+)\.([A-Za-z0-9_-]{4,16384}+)\.([A-Za-z0-9_-]{0,2048}+)(?![\w-])"
 )
 
-# Literals, one of which must stand in the text, and the key that begins there. The literals come first in the patterns.
-_SERVICES = tuple(
-    (literals, re.compile(rf"{shape}(?![A-Za-z0-9])"))
-    for literals, shape in [
-        # AWS: access key IDs
-        (("AKIA", "ASIA"), r"A[KS]IA(?<![A-Za-z0-9]A[KS]IA)[A-Z2-7]{16}"),
-        # Google: API keys, OAuth client secrets, access tokens
-        (("AIza",), r"AIza(?<![\w-]AIza)[\w-]{35}"),
-        (("GOCSPX-",), r"GOCSPX-[\w-]{28}"),
-        (("ya29.",), r"ya29\.(?<!\wya29\.)[\w-]{20,1024}+"),
-        # Azure: storage accounts; Service Bus and Event Hubs
-        (("AccountKey=",), r"AccountKey=[A-Za-z0-9+/]{86}=="),
-        (("SharedAccessKey=",), r"SharedAccessKey=[A-Za-z0-9+/]{43}="),
-        # GitHub: classic, fine-grained
-        (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_(?<!\wgh[pousr]_)[A-Za-z0-9]{36}"),
-        (("github_pat_",), r"github_pat_[A-Za-z0-9_]{82}"),
-        # GitLab: personal, runner, deploy, trigger, feed, service account, agent
-        (
-            ("glpat-", "glrt-", "gldt-", "glptt-", "glft-", "glsoat-", "glagent-"),
-            r"gl(?:pat|rt|dt|ptt|ft|soat|agent)-[\w-]{20,64}+",
+
+_Keys = tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]
+
+
+def _keys(*shapes: tuple[tuple[str, ...], str]) -> _Keys:
+    """Return literals, one of which must stand in a text, with the key that begins there, for several services."""
+    return tuple((literals, re.compile(rf"{shape}(?![A-Za-z0-9])")) for literals, shape in shapes)
+
+
+# What stands around a dash or an underscore in some literals, then the services' keys. One character is sought fast,
+# and the literals only where it stands so; they come first in the patterns, too.
+_SERVICES: tuple[tuple[re.Pattern[str] | None, _Keys], ...] = (
+    (
+        None,
+        _keys(
+            # AWS: access key IDs
+            (("AKIA", "ASIA"), r"A[KS]IA(?<![A-Za-z0-9]A[KS]IA)[A-Z2-7]{16}"),
+            # Google: API keys, access tokens
+            (("AIza",), r"AIza(?<![\w-]AIza)[\w-]{35}"),
+            (("ya29.",), r"ya29\.(?<!\wya29\.)[\w-]{20,1024}+"),
+            # Azure: storage accounts; Service Bus and Event Hubs
+            (("AccountKey=",), r"AccountKey=[A-Za-z0-9+/]{86}=="),
+            (("SharedAccessKey=",), r"SharedAccessKey=[A-Za-z0-9+/]{43}="),
+            # Webhooks of Slack
+            (("hooks.slack.com/services/",), r"hooks\.slack\.com/services/[A-Za-z0-9/]{40,60}+"),
+            # SendGrid, Databricks
+            (("SG.",), r"SG\.(?<!\wSG\.)[\w-]{22}\.[\w-]{43}"),
+            (("dapi",), r"dapi(?<!\wdapi)[a-f0-9]{32}"),
         ),
-        # Slack: tokens, app tokens, webhooks
-        (("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,200}+"),
-        (("xapp-",), r"xapp-[0-9]-[A-Za-z0-9-]{10,200}+"),
-        (("hooks.slack.com/services/",), r"hooks\.slack\.com/services/[A-Za-z0-9/]{40,60}+"),
-        # Stripe: keys, webhook secrets
-        (("k_live_", "k_test_"), r"[rs]k_(?<!\w[rs]k_)(?:live|test)_[A-Za-z0-9]{16,200}+"),
-        (("whsec_",), r"whsec_[A-Za-z0-9+/]{24,64}+={0,2}"),
-        # Hugging Face, npm, PyPI, SendGrid, DigitalOcean, Databricks
-        (("hf_",), r"hf_(?<!\whf_)[A-Za-z]{34}"),
-        (("npm_",), r"npm_(?<!\wnpm_)[A-Za-z0-9]{36}"),
-        (("pypi-AgE",), r"pypi-AgE[\w-]{50,1000}+"),
-        (("SG.",), r"SG\.(?<!\wSG\.)[\w-]{22}\.[\w-]{43}"),
-        (("dop_v1_",), r"dop_v1_[a-f0-9]{64}"),
-        (("dapi",), r"dapi(?<!\wdapi)[a-f0-9]{32}"),
-    ]
+    ),
+    (
+        re.compile(
+            r"_(?<=[a-z]_)(?:(?<=gh[pousr]_)|(?<=github_)(?=pat_)|(?<=k_)(?=live_|test_)|(?<=whsec_)|(?<=hf_)|(?<=npm_)"
+            r"|(?<=dop_)(?=v1_))"
+        ),
+        _keys(
+            # GitHub: classic, fine-grained
+            (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_(?<!\wgh[pousr]_)[A-Za-z0-9]{36}"),
+            (("github_pat_",), r"github_pat_[A-Za-z0-9_]{82}"),
+            # Stripe: keys, webhook secrets
+            (("k_live_", "k_test_"), r"[rs]k_(?<!\w[rs]k_)(?:live|test)_[A-Za-z0-9]{16,200}+"),
+            (("whsec_",), r"whsec_[A-Za-z0-9+/]{24,64}+={0,2}"),
+            # Hugging Face, npm, DigitalOcean
+            (("hf_",), r"hf_(?<!\whf_)[A-Za-z]{34}"),
+            (("npm_",), r"npm_(?<!\wnpm_)[A-Za-z0-9]{36}"),
+            (("dop_v1_",), r"dop_v1_[a-f0-9]{64}"),
+        ),
+    ),
+    (
+        re.compile(
+            r"-(?<=[A-Za-z]-)(?:(?<=GOCSPX-)|(?<=t-)(?:(?<=gl[rdf]t-)|(?<=glpat-)|(?<=glptt-)|(?<=glsoat-)|(?<=glagent-))"
+            r"|(?<=xox[abeoprs]-)|(?<=xapp-)|(?<=pypi-)(?=AgE))"
+        ),
+        _keys(
+            # Google: OAuth client secrets
+            (("GOCSPX-",), r"GOCSPX-[\w-]{28}"),
+            # GitLab: personal, runner, deploy, trigger, feed, service account, agent
+            (
+                ("glpat-", "glrt-", "gldt-", "glptt-", "glft-", "glsoat-", "glagent-"),
+                r"gl(?:pat|rt|dt|ptt|ft|soat|agent)-[\w-]{20,64}+",
+            ),
+            # Slack: tokens, app tokens
+            (("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,200}+"),
+            (("xapp-",), r"xapp-[0-9]-[A-Za-z0-9-]{10,200}+"),
+            # PyPI
+            (("pypi-AgE",), r"pypi-AgE[\w-]{50,1000}+"),
+        ),
+    ),
 )
 _AZURE_CLIENT_SECRET = re.compile(r"Q~(?<=(?<![\w.~-])[\w.~]{3}[0-9]Q~)[\w.~-]{31,34}(?![\w.~-])")
 _AZURE_CLIENT_SECRET_HEAD = 4
@@ -68,15 +101,17 @@ _SK = re.compile(r"sk-(?<![\w-]sk-)([\w-]{20,200}+)(?!\w)")  # OpenAI, Anthropic
 _URL_PASSWORD = re.compile(r"://[^\s:@/?#\[\]]{0,64}+:([^\s:@/?#<>{}$*]{6,128}+)@")
 _PASSWORDS_OF_MANUALS = frozenset({"password", "passwd", "secret", "changeme", "example", "mysecretpassword"})
 
-_ASSIGNED = re.compile(
-    r"[=:](?:[>=][ \t]{0,3}|[ \t]{1,3})?[\"'`]?(?!//)(?=[A-Za-z+/_.~-]{0,40}+[0-9])"
-    r"([A-Za-z0-9+/_.~-]{16,512}+)(={0,2})(?![\w=+/~%])"
+_ASSIGNED = tuple(
+    re.compile(
+        rf"{sign}(?:[>=][ \t]{{0,3}}|[ \t]{{1,3}})?[\"'`]?(?!//)(?=[A-Za-z+/_.~-]{{0,40}}+[0-9])"
+        r"([A-Za-z0-9+/_.~-]{16,512}+)(={0,2})(?![\w=+/~%])"
+    )
+    for sign in "=:"
 )
 _SECRET_NAME = re.compile(
     r"(?:secret|token|passw(?:or)?d|passphrase|pwd|credentials?|authorization|bearer|api[_ -]?key|access[_ -]?key|"
     r"account[_ -]?key|auth[_ -]?key|private[_ -]?key|encryption[_ -]?key|signing[_ -]?key|client[_ -]?key|"
-    r"clé|clave|chiave|schlüssel|(?<![\w-])key)[\w-]{0,16}[\"'`\])]{0,2}[ \t]{0,8}\Z",
-    re.IGNORECASE,
+    r"clé|clave|chiave|schlüssel|(?<![\w-])key)[\w-]{0,16}[\"'`\])]{0,2}[ \t]{0,8}\Z"
 )
 _NAME_CHARACTERS = 48
 _LEAST_BITS = 3.5
@@ -120,9 +155,7 @@ def _is_header(encoded: str) -> bool:
 def find_api_keys(searched: Searched) -> Iterator[Found]:
     """Yield keys of known services, passwords in addresses, and what is assigned to the name of a secret at random."""
     text = searched.text
-    for literals, pattern in _SERVICES:
-        if any(literal in text for literal in literals):
-            yield from (Found(Kind.API_KEY, *match.span()) for match in pattern.finditer(text))
+    yield from _find_services_keys(text)
     if "Q~" in text:
         for match in _AZURE_CLIENT_SECRET.finditer(text):
             yield Found(Kind.API_KEY, match.start() - _AZURE_CLIENT_SECRET_HEAD, match.end())
@@ -134,13 +167,21 @@ def find_api_keys(searched: Searched) -> Iterator[Found]:
         for match in _URL_PASSWORD.finditer(text):
             if match[1].lower() not in _PASSWORDS_OF_MANUALS:
                 yield Found(Kind.API_KEY, *match.span(1))
-    yield from _find_assigned(text)
+    yield from _find_assigned(searched)
 
 
-def _find_assigned(text: str) -> Iterator[Found]:
-    for match in _ASSIGNED.finditer(text):
+def _find_services_keys(text: str) -> Iterator[Found]:
+    for around, keys in _SERVICES:
+        if around is None or around.search(text):
+            for literals, pattern in keys:
+                if any(literal in text for literal in literals):
+                    yield from (Found(Kind.API_KEY, *match.span()) for match in pattern.finditer(text))
+
+
+def _find_assigned(searched: Searched) -> Iterator[Found]:
+    for match in chain.from_iterable(pattern.finditer(searched.text) for pattern in _ASSIGNED):
         start, value = match.start(), match[1].rstrip(".")  # the end of a sentence
-        if _SECRET_NAME.search(text, max(0, start - _NAME_CHARACTERS), start) and is_random(value):
+        if searched.has_before(_SECRET_NAME, start, _NAME_CHARACTERS) and is_random(value):
             yield Found(Kind.API_KEY, match.start(1), match.end(2) if match[2] else match.start(1) + len(value))
 
 

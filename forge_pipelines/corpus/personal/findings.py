@@ -18,6 +18,7 @@ class Kind(StrEnum):
     IP = "ip"
     BIRTH_DATE = "birth_date"
     PHONE = "phone"
+    ADDRESS = "address"
     NAME = "name"
 
     @property

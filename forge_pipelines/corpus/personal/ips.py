@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from forge_pipelines.corpus.personal.findings import Found, Kind
 from forge_pipelines.corpus.personal.searched import Searched
 
-_V4 = re.compile(r"[0-9](?<![\w.+-][0-9])[0-9]{0,2}(?:\.[0-9]{1,3}){3}(?![\w-]|\.[0-9])")
+# The first dot of four numbers: it comes first, so it is sought fast.
+_V4_DOT = re.compile(r"\.(?<=[0-9]\.)[0-9]{1,3}(?:\.[0-9]{1,3}){2}(?![\w-]|\.[0-9])")
+_V4_HEAD = re.compile(r"(?<![\w.+-])[0-9]{1,3}\Z")
 # Two colons with at most a group between them, but no run of colons; then all that may belong to the same address.
 _COLONS = re.compile(r":(?<!::)[0-9A-Fa-f]{0,4}:(?!:)[0-9A-Fa-f:.]*+")
 _V6_HEAD_REVERSED = re.compile(r"[0-9A-Fa-f:]{0,40}+")
@@ -16,13 +18,10 @@ _LONGEST_V6 = 45
 _NUMBERED = re.compile(
     r"(?:\b(?:version|versión|versione|vers|ver|v|release|build|revision|firmware|section|sect|sec|chapter|clause|article|"
     r"abschnitt|kapitel|ziffer|artikel|chapitre|sección|capítulo|sezione|capitolo|oid)|§)[\s.:#=\"']{0,3}\Z"
-    r"|\b(?:upgrade|upgraded|update|updated|bump|bumped|patch)\b[^\n]{0,24}\Z",
-    re.IGNORECASE,
+    r"|\b(?:upgrade|upgraded|update|updated|bump|bumped|patch)\b[^\n]{0,24}\Z"
 )
 
-_ADDRESSED = re.compile(
-    r"\b(?:ip|ipv4|host|server|address|adresse|dirección|indirizzo|gateway|client)\b", re.IGNORECASE
-)
+_ADDRESSED = re.compile(r"\b(?:ip|ipv4|host|server|address|adresse|dirección|indirizzo|gateway|client)\b")
 _SMALL = 64  # one public address in 250 has no larger part
 
 
@@ -30,12 +29,19 @@ def find_ips(searched: Searched) -> Iterator[Found]:
     """Yield addresses that can be somebody's: no loopback, no netmask, nothing reserved, no version."""
     text = searched.text
     if "." in text:
-        for match in _V4.finditer(text):
-            address = _somebodys_v4(match[0])
-            if address and _is_meant(searched, match.start(), address):
-                yield Found(Kind.IP, *match.span())
+        yield from _find_v4(searched)
     if "::" in text or text.count(":") >= 7:
         yield from _find_v6(text)
+
+
+def _find_v4(searched: Searched) -> Iterator[Found]:
+    for match in _V4_DOT.finditer(searched.text):
+        dot = match.start()
+        head = _V4_HEAD.search(searched.text, max(0, dot - 3), dot)
+        if head:
+            address = _somebodys_v4(head[0] + match[0])
+            if address and _is_meant(searched, head.start(), address):
+                yield Found(Kind.IP, head.start(), match.end())
 
 
 def _somebodys_v4(written: str) -> ipaddress.IPv4Address | None:

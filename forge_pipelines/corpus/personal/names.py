@@ -1,92 +1,113 @@
-"""Names of persons, through whatever an operator supplies: one interface, and a plain list of names behind it."""
+"""Names and addresses of persons, through whatever an operator supplies: a list, or a model, behind one interface."""
 
-import hashlib
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from forge_pipelines.corpus.personal.config import PersonalDataConfig
 from forge_pipelines.corpus.personal.findings import Found, Kind
+from forge_pipelines.corpus.personal.labels import usual_kinds
+from forge_pipelines.corpus.personal.model_folder import (
+    CONFIGURATION,
+    FILES,
+    ModelFolder,
+    hash_model,
+    holds_model,
+    look_at,
+)
+from forge_pipelines.corpus.personal.name_list import NAMES_FILE, hash_list, load_list
+from forge_pipelines.corpus.personal.token_classifier import ClassifiedNames
 from forge_pipelines.errors import ConfigError
-
-NAMES_FILE = "names.txt"
-_WORD = re.compile(r"[^\W\d_]+")
+from forge_pipelines.manifest import digest
 
 
 class NameFinder(Protocol):
-    """What finds names: a list of them, or a model that a site brings."""
+    """What finds names and addresses: a list of them, or a model that a site brings."""
 
     def find(self, text: str) -> Iterable[Found]:
-        """Yield findings of `Kind.NAME`."""
+        """Yield findings of `Kind.NAME` and `Kind.ADDRESS`."""
 
 
-@dataclass(frozen=True)
-class ListedNames:
-    """Finds the names of a list, as they are spelt there, between the boundaries of words.
+def load_names(config: PersonalDataConfig) -> tuple[NameFinder, ...]:
+    """Return what finds the names and addresses that a configuration does not keep: its folder's list, model or both.
 
-    Attributes:
-        by_first_word: the names that begin with each word, longest first.
+    A model itself is loaded when it is given its first text.
+
+    Raises:
+        ConfigError: the folder holds neither, or one that cannot be used; see `name_list`, `model_folder`.
     """
+    folder = config.names_model
+    if folder is None:
+        return ()
+    finders: list[NameFinder] = []
+    has_list, has_model = _contents(folder)
+    if has_list:
+        listed = load_list(folder)
+        if config.name != "keep":
+            finders.append(listed)
+    if has_model:
+        model = look_at(folder)
+        kinds = {label: kind for label, kind in _kinds(model, config).items() if config.action(kind) != "keep"}
+        if kinds:
+            finders.append(ClassifiedNames(folder, model.stamp, kinds))
+    elif config.names_labels is not None:
+        message = f"personal_data.names_labels says what a model's labels mean, and {folder} holds only {NAMES_FILE}"
+        raise ConfigError(f"{message}; leave it out, or put a model there")
+    return tuple(finders)
 
-    by_first_word: Mapping[str, tuple[str, ...]]
 
-    @classmethod
-    def of(cls, names: Iterable[str]) -> "ListedNames":
-        """Make it of names, each of one or more words."""
-        grouped: dict[str, list[str]] = {}
-        for name in sorted(set(names), key=lambda each: (-len(each), each)):
-            if first := _WORD.match(name):
-                grouped.setdefault(first[0], []).append(name)
-        return cls({first: tuple(group) for first, group in grouped.items()})
+def check_names(config: PersonalDataConfig | None) -> None:
+    """Check the folder of names that a corpus's YAML names, in milliseconds.
 
-    def find(self, text: str) -> Iterator[Found]:
-        """Yield the names that stand in a text, the longest where several begin at one place."""
-        for word in _WORD.finditer(text):
-            for name in self.by_first_word.get(word[0], ()):
-                stop = word.start() + len(name)
-                if text.startswith(name, word.start()) and not _WORD.match(text, stop):
-                    yield Found(Kind.NAME, word.start(), stop)
-                    break
+    Raises:
+        ConfigError: see `load_names`.
+    """
+    if config is not None:
+        load_names(config)
 
 
 def names_version(folder: Path) -> str:
-    """Return the SHA-256 of the folder's list of names: it belongs to the code version of what is made with it.
+    """Return a SHA-256 of what shapes the findings of a folder: it belongs to the request of what is made with it.
 
     Raises:
-        ConfigError: the folder has no list.
+        ConfigError: the folder holds neither list nor model, or a file of theirs cannot be read.
     """
-    return hashlib.sha256(_content(folder)).hexdigest()
+    has_list, has_model = _contents(folder)
+    hashes = ([hash_list(folder)] if has_list else []) + ([hash_model(look_at(folder))] if has_model else [])
+    return hashes[0] if len(hashes) == 1 else digest(hashes)
 
 
-def load_names(folder: Path) -> NameFinder:
-    """Return what finds the names of an operator's folder, which holds `names.txt`: UTF-8, one name a line.
+def _contents(folder: Path) -> tuple[bool, bool]:
+    """Tell if a folder holds a list, and if it holds a model.
 
     Raises:
-        ConfigError: the folder has no list, or the list is empty or not UTF-8.
+        ConfigError: it holds neither.
     """
-    return _parsed(_content(folder), folder / NAMES_FILE)
-
-
-def _content(folder: Path) -> bytes:
-    path = folder / NAMES_FILE
-    try:
-        return path.read_bytes()
-    except OSError as error:
+    has_list, has_model = (folder / NAMES_FILE).exists(), holds_model(folder)
+    if not has_list and not has_model:
+        what = "holds neither a list nor a model" if folder.is_dir() else "is no folder"
         message = (
-            f"{path} cannot be read ({error.strerror}); personal_data.names_model names a folder with this list in it"
+            f"{folder} {what}; personal_data.names_model names a folder with {NAMES_FILE}, or with {', '.join(FILES)}"
         )
-        raise ConfigError(message) from error
+        raise ConfigError(f"{message} of a token classifier")
+    return has_list, has_model
 
 
-@lru_cache(maxsize=4)
-def _parsed(content: bytes, path: Path) -> NameFinder:
-    try:
-        names = [line.strip() for line in content.decode("utf-8-sig").splitlines()]
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 at byte {error.start}; save it as UTF-8, one name a line") from error
-    finder = ListedNames.of(names)
-    if not finder.by_first_word:
-        raise ConfigError(f"{path} has no name in it; write one name a line, or leave personal_data.names_model out")
-    return finder
+def _kinds(model: ModelFolder, config: PersonalDataConfig) -> Mapping[str, Kind]:
+    """Return what a model's labels stand for: as the configuration says, or else as such labels are usually named.
+
+    Raises:
+        ConfigError: the configuration names a label that the model does not have, or none is known.
+    """
+    path, known = model.path / CONFIGURATION, ", ".join(model.labels) or "none"
+    if config.names_labels is None:
+        kinds = usual_kinds(model.labels)
+        if not kinds:
+            message = f"{path} has labels ({known}) of which none is known to mark persons or addresses"
+            raise ConfigError(f"{message}; say in personal_data.names_labels which do, for example {{PER: name}}")
+        return kinds
+    unknown = sorted(set(config.names_labels) - set(model.labels))
+    if unknown:
+        message = f"personal_data.names_labels names {unknown[0]}, which is no label of {path}"
+        raise ConfigError(f"{message}; its labels are {known}")
+    return {label: Kind(kind) for label, kind in config.names_labels.items()}

@@ -3,13 +3,18 @@
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from forge_pipelines.corpus.personal import checksums
 from forge_pipelines.corpus.personal.findings import Found, Kind
 from forge_pipelines.corpus.personal.searched import Searched
 
-_START = r"(?<![\w.+/-])(?<![0-9][ ,])"
+# Where a number may begin: two digits or more, a digit that stands alone (NIR), one or two letters before digits.
+_HEAD = re.compile(
+    r"[0-9A-Z](?<![\w.+/-][0-9A-Z])(?<![0-9][ ,][0-9A-Z])"
+    r"(?:(?<=[0-9])(?=[0-9]| [0-9]{2} )|(?<=[A-Z])(?=[A-Z]? ?[0-9]|-[0-9]))"
+)
 _STOP = r"(?!\w|[-+/][\w]|[ .,][0-9])"
 
 
@@ -18,19 +23,21 @@ class _Form:
     """How a number is written.
 
     Attributes:
-        pattern: its shape.
+        shape: its characters, with at most one group.
+        pattern: the shape, and that nothing follows which it would be a part of.
         is_issued: tells from its letters and digits alone if it can have been given to somebody.
         words: one of them stands before it, where shape and check digits alone would find too much.
     """
 
+    shape: str
     pattern: re.Pattern[str]
     is_issued: Callable[[str], bool]
     words: re.Pattern[str] | None = None
 
 
 def _form(shape: str, is_issued: Callable[[str], bool], words: str = "") -> _Form:
-    before = re.compile(rf"(?:{words})[^0-9\n;]{{0,32}}\Z", re.IGNORECASE) if words else None
-    return _Form(re.compile(f"{_START}(?:{shape}){_STOP}"), is_issued, before)
+    before = re.compile(rf"(?:{words})[^0-9\n;]{{0,32}}\Z") if words else None
+    return _Form(shape, re.compile(f"(?:{shape}){_STOP}"), is_issued, before)
 
 
 _SSN = r"\bssn\b|social security"
@@ -75,7 +82,7 @@ _FORMS: Mapping[str, tuple[_Form, ...]] = MappingProxyType(
     }
 )
 _SEPARATORS = re.compile(r"[ .+-]")
-# The digits of a codice fiscale stand apart, so no window is around them; they come first here, and are sought fast.
+# The digits of a codice fiscale stand apart, so no window is around them: see `Searched.lettered`.
 _CODICE_FISCALE = re.compile(
     r"[0-9](?<=[A-Za-z]{6}[0-9])(?<!\w[A-Za-z]{6}[0-9])[0-9][A-Za-z][0-9]{2}[A-Za-z][0-9L-Vl-v]{3}[A-Za-z](?!\w)"
 )
@@ -84,23 +91,40 @@ _CODICE_FISCALE_LETTERS = 6
 
 def find_national_ids(searched: Searched, countries: Collection[str]) -> Iterator[Found]:
     """Yield the numbers of some countries (ISO 3166-1 codes)."""
-    for country in countries:
-        for form in _FORMS.get(country, ()):
-            yield from _find(searched, form)
+    forms, any_form = _sought(tuple(countries))
+    for head, stop in searched.heads_near_numbers(_HEAD):
+        if any_form.match(searched.text, head, stop):
+            for form in forms:
+                yield from _find(searched, form, head, stop)
     if "IT" in countries:
-        yield from _find_codici_fiscali(searched.text)
+        yield from _find_codici_fiscali(searched)
 
 
-def _find(searched: Searched, form: _Form) -> Iterator[Found]:
-    for match in searched.matches_near_numbers(form.pattern):
-        if form.is_issued(_SEPARATORS.sub("", match[0])) and (
-            form.words is None or searched.has_before(form.words, match.start(), 64)
-        ):
-            yield Found(Kind.NATIONAL_ID, *match.span())
+@lru_cache(maxsize=8)
+def _sought(countries: tuple[str, ...]) -> tuple[tuple[_Form, ...], re.Pattern[str]]:
+    """Return the forms of some countries, and one pattern for all of them."""
+    forms = tuple(form for country in countries for form in _FORMS.get(country, ()))
+    shapes, num_groups = ["(?!)"], 0  # nothing, where there is no form
+    for form in forms:
+        num_groups += form.pattern.groups
+        shapes.append(form.shape.replace(r"\1", rf"\{num_groups}"))
+    return forms, re.compile(f"(?:{'|'.join(shapes)}){_STOP}")
 
 
-def _find_codici_fiscali(text: str) -> Iterator[Found]:
-    for match in _CODICE_FISCALE.finditer(text):
-        start = match.start() - _CODICE_FISCALE_LETTERS
-        if checksums.is_codice_fiscale(text[start : match.end()].upper()):
-            yield Found(Kind.NATIONAL_ID, start, match.end())
+def _find(searched: Searched, form: _Form, head: int, stop: int) -> Iterator[Found]:
+    match = form.pattern.match(searched.text, head, stop)
+    if (
+        match is not None
+        and form.is_issued(_SEPARATORS.sub("", match[0]))
+        and (form.words is None or searched.has_label(form.words, head, 64))
+    ):
+        yield Found(Kind.NATIONAL_ID, *match.span())
+
+
+def _find_codici_fiscali(searched: Searched) -> Iterator[Found]:
+    for place in searched.lettered:
+        match = _CODICE_FISCALE.match(searched.text, place)
+        if match is not None:
+            start = place - _CODICE_FISCALE_LETTERS
+            if checksums.is_codice_fiscale(searched.text[start : match.end()].upper()):
+                yield Found(Kind.NATIONAL_ID, start, match.end())

@@ -35,7 +35,7 @@ _LENGTHS: Mapping[str, int] = MappingProxyType(
         for country in countries.split()
     }
 )
-# The two check digits, two letters before them, and nothing before those. A digit comes first, so it is sought fast.
+# The two check digits, two letters before them, and nothing before those.
 _CHECK_DIGITS = re.compile(
     r"[0-9](?<=[A-Za-z]{2}[0-9])(?<![A-Za-z0-9][A-Za-z]{2}[0-9])[0-9](?=[ \u00a0-]?[A-Za-z0-9]{4})"
 )
@@ -44,8 +44,8 @@ _BODIES = {
     for length in set(_LENGTHS.values())
 }
 
+_CARD_HEAD = re.compile(r"[0-9](?<![\w.-][0-9])(?<![0-9] [0-9])(?=[0-9]{3}(?:[0-9]{10}|[ -][0-9]{4}))")
 _CARD = re.compile(
-    r"(?<![\w.-])(?<![0-9][ ])"
     r"(?:[0-9]{4}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}|[0-9]{4}([ -])[0-9]{6}\2[0-9]{4,5}|[0-9]{14,19})"
     r"(?!\w|[ -]?[0-9]|[.,][0-9])"
 )
@@ -66,10 +66,12 @@ _ISSUED = re.compile(
 def find_ibans(searched: Searched) -> Iterator[Found]:
     """Yield bank accounts: a country of the registry, its length, and the check digits of ISO 13616-1 (mod 97)."""
     text = searched.text
-    for digits in _CHECK_DIGITS.finditer(text):
-        start = digits.start() - 2
-        length = _LENGTHS.get(text[start : start + 2].upper())
-        body = _BODIES[length].match(text, digits.end()) if length else None
+    for place in searched.lettered:
+        start = place - 2
+        length = _LENGTHS.get(text[start:place].upper())
+        if length is None or not _CHECK_DIGITS.match(text, place):
+            continue
+        body = _BODIES[length].match(text, place + 2)
         if body and is_iban(text[start : body.end()]):
             yield Found(Kind.IBAN, start, body.end())
 
@@ -82,7 +84,9 @@ def is_iban(written: str) -> bool:
 
 def find_cards(searched: Searched) -> Iterator[Found]:
     """Yield payment cards: digits of a network, of its length, with the check digit of ISO/IEC 7812-1 (Luhn)."""
-    for match in searched.matches_near_numbers(_CARD):
-        digits = re.sub("[^0-9]", "", match[0])
-        if _ISSUED.fullmatch(digits) and is_luhn(digits):
-            yield Found(Kind.CARD, *match.span())
+    for head, stop in searched.heads_near_numbers(_CARD_HEAD):
+        match = _CARD.match(searched.text, head, stop)
+        if match is not None:
+            digits = re.sub("[^0-9]", "", match[0])
+            if _ISSUED.fullmatch(digits) and is_luhn(digits):
+                yield Found(Kind.CARD, *match.span())

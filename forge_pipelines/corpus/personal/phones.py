@@ -5,8 +5,9 @@ Bundesnetzagentur (DIN 5008 spelling), ARCEP, CNMC (Plan nacional de numeración
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from forge_pipelines.corpus.personal.checksums import is_article_number
 from forge_pipelines.corpus.personal.findings import Found, Kind
 from forge_pipelines.corpus.personal.searched import BLANK, DASH, Searched
 
@@ -20,18 +21,24 @@ _OTHER_DIGITS = (6, 12)
 
 _SEP = rf"(?:{BLANK}|{DASH}|[./])"
 _GAP = rf"(?:{BLANK}?[-\u2010\u2011\u2013/]{BLANK}?|{BLANK}|\.)"  # one separator, perhaps with blanks around it
-_START = rf"(?<![\w+&#/])(?<![\w]{DASH})(?<![0-9][.,/:])"
+# Where a number of six digits or more may begin.
+_HEAD = re.compile(
+    rf"[0-9(](?<![\w+&#/][0-9(])(?<!\w{DASH}[0-9(])(?<![0-9][.,/:][0-9(])"
+    r"(?=(?:[ \u00a0\u2009\u202f()./\-\u2010\u2011\u2013]{0,4}[0-9]){5})"
+)
 _APART = rf"(?<![0-9]{BLANK})(?<![0-9][a-f] )"  # no group of a longer number, and no byte of a dump
 _STOP = rf"(?!\w|{DASH}\w|[./:][0-9]|,[0-9])"
-_INTERNATIONAL = re.compile(
-    rf"(?:(?<![\w+])\(?\+|{_START}{_APART}00)(?P<code>{_CALLING_CODE})\)?(?P<rest>{_GAP}?(?:\([0-9]{{1,5}}\){BLANK}?)?"
-    rf"[0-9](?:{_GAP}?[0-9]){{4,40}}+)"
+_CODE_AND_REST = (
+    rf"(?P<code>{_CALLING_CODE})\)?(?P<rest>{_GAP}?(?:\([0-9]{{1,5}}\){BLANK}?)?[0-9](?:{_GAP}?[0-9]){{4,40}}+)"
 )
+_PLUS = re.compile(rf"(?<![\w+])\(?\+{_CODE_AND_REST}")
+_ZEROS = re.compile(rf"{_APART}00{_CODE_AND_REST}")
 _EXTENSION = rf"(?:{BLANK}?(?:x|ext\.?){BLANK}?[0-9]{{1,6}})?"
+_EXTENSION_BEHIND = re.compile(rf"{_EXTENSION}{_STOP}")
 _AREA, _EXCHANGE = "[2-9](?!11)[0-9]{2}", "[2-9](?!11)[0-9]{2}"
 # Forms that are telephone numbers by their shape alone.
 _SHAPED = re.compile(
-    rf"{_START}(?:"
+    r"(?:"
     # (212) 555-0147; 212-555-0147 and 1-212-555-0147; 212 555 0147
     rf"(?:1{_SEP})?(?:\([2-9][0-9]{{2}}\){BLANK}?{_EXCHANGE}{_SEP}"
     rf"|{_AREA}(?P<us>{DASH}|\.){_EXCHANGE}(?P=us)|{_APART}{_AREA}{BLANK}{_EXCHANGE}(?:{BLANK}|{DASH}))[0-9]{{4}}{_EXTENSION}"
@@ -45,30 +52,31 @@ _SHAPED = re.compile(
     rf"|{_APART}3[2-9][0-9](?:{BLANK}|[-/])(?:[0-9]{{6,7}}|[0-9]{{3}}(?:{BLANK}|-)[0-9]{{4}})"
     rf"){_STOP}"
 )
+# Without a separator: 07700900123, 01214960123, 02079460123; 0612345678; 01701234567, 015112345678.
+_BARE = re.compile(rf"{_APART}0(?:(?:1[1-9]|2[03489]|7[1-57-9])[0-9]{{8}}|[67][0-9]{{8}}|1[5-7][0-9]{{9}}){_STOP}")
 # A trunk 0 with an area and the subscriber: (030) 123456, 0171/1234567, 020 7946 0018, 02 1234567.
 _JOINT = rf"(?:{BLANK}?[-\u2010\u2011\u2013/]{BLANK}?|{BLANK})"
 _TRUNK = re.compile(
-    rf"{_START}{_APART}(?P<area>\(0[1-9][0-9]{{0,4}}\){BLANK}?|0[1-9][0-9]{{0,4}}{_JOINT})"
-    rf"[0-9]{{2,8}}(?:{_JOINT}(?!0[1-9][0-9]{{1,4}}{_JOINT})[0-9]{{2,6}}){{0,4}}{_STOP}"
+    rf"{_APART}(?P<area>\(0[1-9][0-9]{{0,4}}\){_JOINT}?|0[1-9][0-9]{{0,4}}{_JOINT})"
+    rf"[0-9]{{2,8}}(?:{_JOINT}(?!0[1-9][0-9]{{1,4}}{_JOINT}[0-9])[0-9]{{2,6}}){{0,4}}{_STOP}"
 )
+_PARTED = re.compile(rf"[0-9]{BLANK}[0-9]")
 _ENOUGH_DIGITS, _MOST_DIGITS = 9, 13
 # Any number at all, where a word says that it is one.
-_ANY = re.compile(rf"{_START}{_APART}\(?[0-9](?:[ \u00a0\u202f()./\-\u2010\u2011\u2013]{{0,3}}[0-9]){{5,11}}+{_STOP}")
+_ANY = re.compile(rf"{_APART}\(?[0-9](?:[ \u00a0\u202f()./\-\u2010\u2011\u2013]{{0,3}}[0-9]){{5,11}}+{_STOP}")
 
 _CALLED = re.compile(
     r"\b(?:tel|tél|tlf|tfno|tph|ph|phone|telephone|telefon|téléphone|teléfono|telefono|mobile|mobil|móvil|cell|cellulare|cellphone|"
     r"handy|portable|ring|fax|telefax|faks|call|whatsapp|hotline|helpline|rufnummer|durchwahl|anruf|anrufen|rufen|appelez|"
-    r"joindre|llame|llamar|chiamare|chiamate|numéro de téléphone|numero di telefono)\b[^0-9\n;]{0,32}\Z",
-    re.IGNORECASE,
+    r"joindre|llame|llamar|chiamare|chiamate)\b[^0-9\n;]{0,32}\Z"
 )
 _CALLED_CHARACTERS = 48
 # Words before other numbers, in the languages of the six locales.
 _COUNTED = re.compile(
     r"(?:\b(?:order|part|item|article|sku|ean|upc|isbn|issn|doi|oid|invoice|ref|reference|serial|ticket|case|model|tracking|batch|lot|"
-    r"version|build|bestellung|bestellnummer|bestell-nr|auftrag|auftragsnummer|artikel|artikelnummer|teil|teilenummer|rechnung|"
+    r"version|build|merge|commit|bestellung|bestellnummer|bestell-nr|auftrag|auftragsnummer|artikel|artikelnummer|teil|teilenummer|rechnung|"
     r"rechnungsnummer|seriennummer|charge|aktenzeichen|commande|pièce|facture|référence|réf|série|pedido|pieza|factura|referencia|"
-    r"serie|ordine|pezzo|fattura|riferimento|rif|lotto|iban|konto|compte|cuenta|conto|account)\b|№)[^0-9\n;,]{0,12}\Z",
-    re.IGNORECASE,
+    r"serie|ordine|pezzo|fattura|riferimento|rif|lotto|iban|konto|compte|cuenta|conto|account)\b|№)[^0-9\n;,]{0,12}\Z"
 )
 _DATE = re.compile(
     r"(?:[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}([-/.])[0-9]{1,2}\1(?:[0-9]{4}|[0-9]{2}))(?![0-9])"
@@ -78,19 +86,59 @@ _DIGITS = re.compile("[0-9]+")
 
 def find_phones(searched: Searched) -> Iterator[Found]:
     """Yield telephone numbers: international ones, those shaped like one at home, and any number behind its word."""
-    for match in searched.matches_near_numbers(_INTERNATIONAL):
-        stop = _international_stop(match)
-        if stop is not None and (match[0][0] != "0" or _is_dialled(searched, match)):
-            yield Found(Kind.PHONE, match.start(), stop)
-    for match in searched.matches_near_numbers(_SHAPED):
-        if not _is_counted(searched, match.start()):
-            yield Found(Kind.PHONE, *match.span())
-    for match in searched.matches_near_numbers(_TRUNK):
-        if _is_whole(match) and not _is_counted(searched, match.start()):
-            yield Found(Kind.PHONE, *match.span())
-    for match in searched.matches_near_numbers(_ANY):
-        if not _DATE.match(match[0]) and searched.has_before(_CALLED, match.start(), _CALLED_CHARACTERS):
-            yield Found(Kind.PHONE, *match.span())
+    for international in _with_plus(searched):
+        stop = _international_stop(international)
+        if stop is not None:
+            yield Found(Kind.PHONE, international.start(), stop)
+    done = [0] * len(_FORMS)
+    for head, window_stop in searched.heads_near_numbers(_HEAD):
+        for form, (pattern, stop_of) in enumerate(_FORMS):
+            match = pattern.match(searched.text, head, window_stop) if head >= done[form] else None
+            if match is not None:
+                done[form] = match.end()
+                stop = stop_of(searched, match)
+                if stop is not None:
+                    yield Found(Kind.PHONE, head, stop)
+
+
+def _with_plus(searched: Searched) -> Iterator[re.Match[str]]:
+    for start, stop in searched.windows if "+" in searched.text else ():
+        if searched.text.find("+", start, stop) >= 0:
+            yield from _PLUS.finditer(searched.text, start, stop)
+
+
+def _dialled(searched: Searched, match: re.Match[str]) -> int | None:
+    """Tell 0049 171 1234567 from a number that happens to begin with zeros."""
+    is_parted = match["rest"][0] in " (-/\u00a0\u202f" and not _is_counted(searched, match.start())
+    is_called = is_parted or searched.has_label(_CALLED, match.start(), _CALLED_CHARACTERS)
+    return _international_stop(match) if is_called else None
+
+
+def _shaped(searched: Searched, match: re.Match[str]) -> int | None:
+    return None if _is_counted(searched, match.start()) else match.end()
+
+
+def _bare(searched: Searched, match: re.Match[str]) -> int | None:
+    return None if is_article_number(match[0]) else _shaped(searched, match)
+
+
+def _behind_trunk(searched: Searched, match: re.Match[str]) -> int | None:
+    return _shaped(searched, match) if _is_whole(match) else None
+
+
+def _any(searched: Searched, match: re.Match[str]) -> int | None:
+    is_called = searched.has_label(_CALLED, match.start(), _CALLED_CHARACTERS)
+    return match.end() if is_called and not _DATE.match(match[0]) else None
+
+
+# What a number looks like, and what returns where it ends, or None for what is none.
+_FORMS: tuple[tuple[re.Pattern[str], Callable[[Searched, re.Match[str]], int | None]], ...] = (
+    (_ZEROS, _dialled),
+    (_SHAPED, _shaped),
+    (_BARE, _bare),
+    (_TRUNK, _behind_trunk),
+    (_ANY, _any),
+)
 
 
 def _is_whole(match: re.Match[str]) -> bool:
@@ -100,19 +148,14 @@ def _is_whole(match: re.Match[str]) -> bool:
         return False
     if match["area"][0] == "(":
         return 7 <= num_digits <= _MOST_DIGITS
-    is_joined = match["area"][-1] in "-\u2010\u2011\u2013"  # as numbers of parts are, too
+    # As numbers of parts are, too: 0171-123456, but not 0171-12 34 56.
+    is_joined = match["area"][-1] in "-\u2010\u2011\u2013" and not _PARTED.search(match[0])
     return _ENOUGH_DIGITS + is_joined <= num_digits <= _MOST_DIGITS
-
-
-def _is_dialled(searched: Searched, match: re.Match[str]) -> bool:
-    """Tell 0049 171 1234567 from a number that happens to begin with zeros."""
-    is_parted = match["rest"][0] in " (-/\u00a0\u202f" and not _is_counted(searched, match.start())
-    return is_parted or searched.has_before(_CALLED, match.start(), _CALLED_CHARACTERS)
 
 
 def _is_counted(searched: Searched, start: int) -> bool:
     """Tell if the words before a number say that it is another kind of number."""
-    return searched.has_before(_COUNTED, start) and not searched.has_before(_CALLED, start, _CALLED_CHARACTERS)
+    return searched.has_label(_COUNTED, start) and not searched.has_label(_CALLED, start, _CALLED_CHARACTERS)
 
 
 def _international_stop(match: re.Match[str]) -> int | None:
@@ -125,4 +168,5 @@ def _international_stop(match: re.Match[str]) -> int | None:
         num_digits += len(group[0])
         if fewest <= num_digits <= most:
             stop = match.start("rest") + group.end()
-    return stop
+    extension = _EXTENSION_BEHIND.match(match.string, stop) if stop == match.end() else None
+    return extension.end() if extension else stop

@@ -16,7 +16,7 @@ RULE = "personal_data"
 def redact_personal(documents: Sequence[Document], config: PersonalDataConfig) -> Outcome:
     """Replace personal data and secrets segment by segment and recompute ``text_sha256``, or reject, by kind.
 
-    The outcome counts what was replaced in documents that are kept, by source and kind. What is found is found by
+    The outcome counts what was replaced in documents that are kept, by document and kind. What is found is found by
     shape and check digits; `benchmarks/personal_data.py` shows how much of it, and how much else.
 
     Raises:
@@ -33,7 +33,7 @@ def redact_personal(documents: Sequence[Document], config: PersonalDataConfig) -
             rejected.append(reject(redacted, RULE, _reason(counts, refused)))
         else:
             kept.append(redacted)
-            redactions.update({(document.source, kind.value): count for kind, count in counts.items()})
+            redactions.update({(document.doc_id, kind.value): count for kind, count in counts.items()})
     return Outcome(kept, rejected, redactions)
 
 

@@ -10,7 +10,7 @@ from forge_pipelines.corpus.personal.credentials import find_api_keys, find_jwts
 from forge_pipelines.corpus.personal.emails import find_emails
 from forge_pipelines.corpus.personal.findings import Found, Kind, resolve
 from forge_pipelines.corpus.personal.ips import find_ips
-from forge_pipelines.corpus.personal.names import load_names
+from forge_pipelines.corpus.personal.names import NameFinder, load_names
 from forge_pipelines.corpus.personal.national_ids import find_national_ids
 from forge_pipelines.corpus.personal.payment import find_cards, find_ibans
 from forge_pipelines.corpus.personal.phones import find_phones
@@ -29,6 +29,7 @@ class PersonalDataSearch:
             ConfigError: the folder of names cannot be used.
         """
         self._finders = [finder for kind, finder in _finders(config).items() if config.action(kind) != "keep"]
+        self._finders += map(_of_text, load_names(config))
 
     def find(self, text: str) -> list[Found]:
         """Return what is found, in the order of the text, without overlaps (see `resolve`)."""
@@ -37,7 +38,7 @@ class PersonalDataSearch:
 
 
 def _finders(config: PersonalDataConfig) -> Mapping[Kind, Finder]:
-    finders: dict[Kind, Finder] = {
+    return {
         Kind.PRIVATE_KEY: find_private_keys,
         Kind.JWT: find_jwts,
         Kind.API_KEY: find_api_keys,
@@ -49,7 +50,7 @@ def _finders(config: PersonalDataConfig) -> Mapping[Kind, Finder]:
         Kind.BIRTH_DATE: find_birth_dates,
         Kind.PHONE: find_phones,
     }
-    if config.names_model is not None:
-        names = load_names(config.names_model)
-        finders[Kind.NAME] = lambda searched: names.find(searched.text)
-    return finders
+
+
+def _of_text(names: NameFinder) -> Finder:
+    return lambda searched: names.find(searched.text)

@@ -1,6 +1,11 @@
-"""A text that is searched, and the few stretches of it where long numbers stand: the costly patterns run only there."""
+"""A text that is searched, and the few places where numbers stand in it: the costly patterns run only there.
+
+Patterns of words that stand before a number are in lower case, and are sought in lower case: `re.IGNORECASE` costs
+twice as much.
+"""
 
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,8 +14,16 @@ BLANK = r"[ \u00a0\u2009\u202f]"
 DASH = r"[-\u2010\u2011\u2013]"
 # Six digits or more with little between them: the shortest that any number in these files has in a row. A run of more
 # than 40 digits is none of them, and is passed over in one step.
-_NUMBERS = re.compile(r"[0-9](?:([0-9]{40,}+)|(?:[ \u00a0\u2009\u202f()./\-\u2010\u2011\u2013]{0,4}[0-9]){5,}+)")
+_NUMBERS = re.compile(
+    r"[0-9](?=[0-9 \u00a0\u2009\u202f()./\-\u2010\u2011\u2013]{5})"
+    r"(?:([0-9]{40,}+)|(?:[ \u00a0\u2009\u202f()./\-\u2010\u2011\u2013]{0,4}[0-9]){5,}+)"
+)
 _MARGIN_CHARACTERS = 24  # letters of an identifier may stand before and after its digits
+# A digit comes first in these patterns, so they are sought fast.
+_LETTERED = re.compile(
+    r"[0-9](?<=[A-Za-z]{2}[0-9])[0-9](?:(?<![A-Za-z0-9][A-Za-z]{2}[0-9]{2})|(?<=[A-Za-z]{6}[0-9]{2}))"
+)
+_LABEL_REVERSED = re.compile(r"[^0-9\n;]*+")
 
 
 @dataclass(frozen=True)
@@ -33,11 +46,31 @@ class Searched:
                 windows.append((start, stop))
         return windows
 
-    def matches_near_numbers(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-        """Yield the matches of a pattern that stand in a window."""
+    @cached_property
+    def lettered(self) -> Sequence[int]:
+        """Where two digits stand after two letters that begin a word, or after six letters."""
+        return array("Q", (match.start() for match in _LETTERED.finditer(self.text)))
+
+    def heads_near_numbers(self, head: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+        """Yield where a pattern begins in a window, and the window's exclusive stop."""
         for start, stop in self.windows:
-            yield from pattern.finditer(self.text, start, stop)
+            for match in head.finditer(self.text, start, stop):
+                yield match.start(), stop
+
+    def word_before(self, words: re.Pattern[str], start: int, reach: int) -> int | None:
+        """Return where the first of some words, in lower case, begins in the ``reach`` characters before a place."""
+        first = max(0, start - reach)
+        outside = max(0, first - 1)  # one character more, for the boundary of a word
+        before = self.text[outside:start].lower()
+        word = words.search(before, first - outside)
+        return start - len(before) + word.start() if word else None
 
     def has_before(self, words: re.Pattern[str], start: int, reach: int = 40) -> bool:
-        """Tell if one of the words stands in the ``reach`` characters before a place."""
-        return words.search(self.text, max(0, start - reach), start) is not None
+        """Tell if one of the words, in lower case, stands in the ``reach`` characters before a place."""
+        return self.word_before(words, start, reach) is not None
+
+    def has_label(self, words: re.Pattern[str], start: int, reach: int = 40) -> bool:
+        """Tell the same of words behind which no digit, end of line or semicolon stands until the place."""
+        near = self.text[max(0, start - reach) : start]
+        label = _LABEL_REVERSED.match(near[::-1])
+        return label is not None and label.end() > 0 and self.has_before(words, start, label.end())

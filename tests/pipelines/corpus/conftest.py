@@ -1,5 +1,6 @@
 """Sources made of a test's own documents, published through the store like any other."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,3 +29,18 @@ def publish_source(store: Store) -> PublishSource:
         return store.obtain(request, make).manifest
 
     return publish
+
+
+@pytest.fixture
+def elsewhere(store: Store, tmp_path: Path) -> Callable[..., Store]:
+    """Gives a store of its own, in which nothing but some publications stand."""
+
+    def copied(*manifests: Manifest) -> Store:
+        number = len([*tmp_path.glob("elsewhere-*")])
+        other = Store(str(tmp_path / f"elsewhere-{number}"), tmp_path / f"scratch-{number}")
+        for manifest in manifests:
+            target = Path(other.address) / manifest.name / manifest.kind / manifest.key
+            shutil.copytree(store.address_of(manifest), target)
+        return other
+
+    return copied

@@ -1,6 +1,5 @@
 """All rules together: each planted document meets its own, on any number of processes, and a kill loses nothing."""
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +23,6 @@ from forge_pipelines.corpus.reading import read_heldout, read_train
 from forge_pipelines.corpus.stage import check_corpus, validate
 from forge_pipelines.engine.local import LocalEngine
 from forge_pipelines.errors import ConfigError, DataError, PlatformError
-from forge_pipelines.manifest import Manifest
 from forge_pipelines.progress import Progress
 from forge_pipelines.store import Store
 from forge_pipelines.tables import read_rejections
@@ -117,23 +115,19 @@ def test_the_report_tells_of_every_rule_with_samples_and_escapes_them(store: Sto
 
 @pytest.mark.parametrize("num_workers", [1, 3])
 def test_neither_processes_nor_batches_change_a_byte(
-    store: Store, publish_source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int
+    store: Store,
+    publish_source: Any,
+    elsewhere: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    num_workers: int,
 ) -> None:
     wiki = publish_source("wiki", corpus_samples.planted())
     config = corpus(**corpus_samples.rules(tmp_path))
     whole = validate(config, [wiki], store, today=TODAY)
     monkeypatch.setattr(making, "_BATCH_DOCUMENTS", 7)
-    other = Store(str(tmp_path / "other"), tmp_path / "other-scratch")
-    again = publish_elsewhere(wiki, store, other)
-    parts = validate(config, [again], other, engine=LocalEngine(num_workers), today=TODAY)
+    parts = validate(config, [wiki], elsewhere(wiki), engine=LocalEngine(num_workers), today=TODAY)
     assert parts.manifest.fingerprint == whole.manifest.fingerprint
-
-
-def publish_elsewhere(manifest: Manifest, store: Store, other: Store) -> Manifest:
-    """Copy a publication to another store."""
-    target = Path(other.address) / manifest.name / manifest.kind / manifest.key
-    shutil.copytree(store.address_of(manifest), target)
-    return manifest
 
 
 def test_the_day_alone_makes_no_corpus_anew(store: Store, publish_source: Any) -> None:
@@ -178,7 +172,7 @@ def test_a_rule_that_raises_in_another_process_is_one_sentence_and_publishes_not
 
 
 def test_a_killed_process_of_the_engine_costs_nothing_but_the_run(
-    store: Store, publish_source: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    store: Store, publish_source: Any, elsewhere: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(making, "_BATCH_DOCUMENTS", 5)
     wiki = publish_source("wiki", corpus_samples.planted(400))
@@ -198,14 +192,13 @@ def test_a_killed_process_of_the_engine_costs_nothing_but_the_run(
         validate(corpus(), [wiki], store, kill, LocalEngine(2))
     assert killed
     resumed = validate(corpus(), [wiki], store)
-    other = Store(str(tmp_path / "other"), tmp_path / "other-scratch")
-    clean = validate(corpus(), [publish_elsewhere(wiki, store, other)], other)
+    clean = validate(corpus(), [wiki], elsewhere(wiki))
     assert resumed.manifest.fingerprint == clean.manifest.fingerprint
 
 
 @pytest.mark.parametrize("doing", ["cleaning", "comparing", "writing"])
 def test_a_killed_run_leaves_nothing_and_the_next_is_a_clean_one(
-    store: Store, publish_source: Any, tmp_path: Path, doing: str
+    store: Store, publish_source: Any, elsewhere: Any, tmp_path: Path, doing: str
 ) -> None:
     wiki = publish_source("wiki", corpus_samples.planted(600))
     arguments = [corpus().model_dump_json(), store.address, str(tmp_path / "scratch")]
@@ -219,8 +212,7 @@ def test_a_killed_run_leaves_nothing_and_the_next_is_a_clean_one(
     assert until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
     assert [manifest.kind for manifest in store.manifests()] == ["raw_documents"]
     resumed = validate(corpus(), [wiki], store)
-    other = Store(str(tmp_path / "other"), tmp_path / "other-scratch")
-    clean = validate(corpus(), [publish_elsewhere(wiki, store, other)], other)
+    clean = validate(corpus(), [wiki], elsewhere(wiki))
     assert resumed.manifest.fingerprint == clean.manifest.fingerprint
 
 

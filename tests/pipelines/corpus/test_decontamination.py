@@ -12,13 +12,8 @@ from planting import measure_recall
 from pydantic import ValidationError
 
 from forge_pipelines.corpus.decontamination import Decontamination, EvaluationItems, drop_contaminated
-from forge_pipelines.corpus.evaluation_sets import (
-    EvaluationSet,
-    Item,
-    check_evaluation_sets,
-    evaluation_set_hashes,
-    read_items,
-)
+from forge_pipelines.corpus.evaluation_sets import Item, check_evaluation_sets, evaluation_set_hashes, read_items
+from forge_pipelines.corpus.evaluation_sets_config import EvaluationSet
 from forge_pipelines.corpus.steps import Outcome
 from forge_pipelines.errors import ConfigError, DataError
 from forge_pipelines.manifest import Rejection

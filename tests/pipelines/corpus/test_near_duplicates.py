@@ -16,10 +16,12 @@ from near_copies import edited, prose, shingle_set, true_jaccard
 from pydantic import ValidationError
 
 from forge_pipelines.corpus.config import Split
+from forge_pipelines.corpus.duplicates import drop_duplicates
 from forge_pipelines.corpus.near_duplicates import NearDuplicates
 from forge_pipelines.corpus.near_duplicates_config import NearDuplicatesConfig
 from forge_pipelines.corpus.shingles import PIECE_CHARACTERS, shingles
 from forge_pipelines.corpus.signatures import signatures
+from forge_pipelines.corpus.sketches import sketched
 from forge_pipelines.corpus.split import part_of
 from forge_pipelines.manifest import Document, Rejection, Segment, sha256_text
 
@@ -35,13 +37,17 @@ def resolve(
     batch: int = 100,
     **fields: Any,
 ) -> dict[str, str | Rejection]:
-    """What becomes of each document, by its uri; the members of clusters stand in the folder."""
+    """What becomes of the document that stands for each text, by its uri; the folder then holds the clusters."""
+    documents = [*documents, *copies]
     with NearDuplicates(NearDuplicatesConfig.model_validate(fields), split, PREFERENCE, folder) as near:
         for start in range(0, len(documents), batch):
-            near.add(documents[start : start + batch], copies)
+            added = documents[start : start + batch]
+            near.add(added, [*sketched(each.text for each in added)])
         resolution = near.resolve()
         resolution.write_clusters(folder / "clusters.parquet")
-        return {each.uri: resolution.verdict(row, each) for row, each in enumerate(documents)}
+        kept = sorted(drop_duplicates(documents, PREFERENCE).kept, key=lambda each: each.text_sha256)
+        verdicts = {each.uri: resolution.verdict(row, each) for row, each in enumerate(kept)}
+        return {each.uri: verdicts[each.uri] for each in documents if each.uri in verdicts}
 
 
 def dated(number: int, text: str, day: int | None = None, source: str = "wiki") -> Document:
@@ -366,6 +372,7 @@ _GROWTH = """
     from forge_pipelines.corpus.config import Split
     from forge_pipelines.corpus.near_duplicates import NearDuplicates
     from forge_pipelines.corpus.near_duplicates_config import NearDuplicatesConfig
+    from forge_pipelines.corpus.sketches import sketched
 
     def text(number):
         rng = random.Random(number // 2)
@@ -374,7 +381,8 @@ _GROWTH = """
     with tempfile.TemporaryDirectory() as folder:
         with NearDuplicates(NearDuplicatesConfig(), Split(), {{"wiki": 0}}, Path(folder)) as near:
             for start in range(0, {count}, 500):
-                near.add([document("wiki", f"folder/page-{{n:06}}.md", text(n)) for n in range(start, start + 500)])
+                added = [document("wiki", f"folder/page-{{n:06}}.md", text(n)) for n in range(start, start + 500)]
+                near.add(added, [*sketched(each.text for each in added)])
             resolution = near.resolve()
         assert resolution.counts()["near_duplicates"] == {count} // 2
         resolution.write_clusters(Path(folder, "clusters.parquet"))

@@ -3,6 +3,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def test_recall_and_false_positives_stay_within_their_bounds_for_each_kind(texts
     for total, counts in ((planted, result.planted), (found, result.found), (false, result.false)):
         for (kind, _), count in counts.items():
             total[kind] += count
-    assert set(planted) == set(Kind) - {Kind.NAME} and min(planted.values()) == 360
+    assert set(planted) == set(Kind) - {Kind.NAME, Kind.ADDRESS} and min(planted.values()) == 360
     for kind in planted:
         assert found[kind] >= LEAST_RECALL.get(kind, 0.99) * planted[kind], kind
         assert false[kind] <= MOST_FALSE_OF_LOOKALIKES.get(kind, 0.0005) * result.num_lookalikes, kind
@@ -66,6 +67,13 @@ def test_labelled_texts_are_the_same_for_the_same_seed() -> None:
         ("Tel. 030 1234567 / 0171 7654321", "Tel. <PHONE> / <PHONE>"),
         ("+49 (0)30 1234567, +33 1 23 45 67 89 75001 Paris", "<PHONE>, <PHONE> 75001 Paris"),
         ("(212) 555-0147, 212-555-0148 212-555-0149", "<PHONE>, <PHONE> <PHONE>"),
+        (
+            "+1-780-563-6083x7783, 001-484-614-5140 ext. 12; +49 30 123456 / 0049 171 1234567",
+            "<PHONE>, <PHONE>; <PHONE>",
+        ),
+        ("Please use 0113 496 0889 or (0191) 496 0377 for this.", "Please use <PHONE> or <PHONE> for this."),
+        ("(056)-5088995, 036-62 58 51, 08-391 50 00", "<PHONE>, <PHONE>, <PHONE>"),
+        ("0612345678, 07700900123, 01214960123, 015112345678", "<PHONE>, <PHONE>, <PHONE>, <PHONE>"),
         ("DE89 3704 0044 0532 0130 00 or GB82WEST12345698765432.", "<IBAN> or <IBAN>."),
         ("4111 1111 1111 1111 and 3782-822463-10005", "<CARD> and <CARD>"),
         ("192.168.178.20:8080, [2001:db8::1]", "<IP>:8080, [<IP>]"),
@@ -92,6 +100,7 @@ def test_what_is_found_is_replaced_by_a_typed_placeholder(text: str, expected: s
         "550e8400-e29b-41d4-a716-446655440000, da39a3ee5e6b4b0d3255bfef95601890afd80709, #1f2e3d, 1,234,567,890",
         "git@github.com:example/forge.git, icon@2x.png, lodash@4.17.21, @dataclass",
         'token: Optional[str] = None; api_key = os.environ["API_KEY"]; key=user_profile_settings_v2',
+        "0672311208, 016000275287, merge 0650614982, 00612345678, 0812345678, 3471234567, 012-345-678",
         "He was born in 1950. The contract of 12.03.1980 stands; 000-12-3456, 987-65-4320",
     ],
 )
@@ -117,6 +126,8 @@ def test_what_only_looks_like_it_stays(text: str) -> None:
         (checksums.is_nif, "123456789", "123456788"),
         (checksums.is_ssn, "123456789", "666456789"),
         (checksums.is_nino, "AB123456C", "GB123456C"),
+        (checksums.is_article_number, "0306406152", "0306406153"),
+        (checksums.is_article_number, "036000291452", "036000291453"),
     ],
 )
 def test_check_digits_hold_for_published_specimens_and_not_for_their_neighbours(
@@ -153,14 +164,15 @@ def test_a_number_that_runs_over_two_segments_is_none() -> None:
     assert redact_personal([preference], PersonalDataConfig()).kept == [preference]
 
 
-def test_redactions_are_counted_by_source_and_kind() -> None:
+def test_redactions_are_counted_by_document_and_kind() -> None:
     documents = [
         document("wiki", "1", "a@example.org, b@example.org, 192.168.178.20"),
         document("mail", "1", "c@example.org"),
         document("mail", "2", "nothing here"),
     ]
     outcome = redact_personal(documents, PersonalDataConfig())
-    assert outcome.redactions == {("wiki", "email"): 2, ("wiki", "ip"): 1, ("mail", "email"): 1}
+    first, second = (document.doc_id for document in documents[:2])
+    assert outcome.redactions == {(first, "email"): 2, (first, "ip"): 1, (second, "email"): 1}
     assert outcome.kept[2] is documents[2] and not outcome.rejected
 
 
@@ -171,13 +183,30 @@ def test_a_kind_can_reject_the_document_whose_excerpt_and_reason_then_show_nothi
     assert (rejected.uri, rejected.rule, rejected.excerpt) == ("1", "personal_data", "<EMAIL>, <CARD>")
     assert rejected.reason == "has card (1), which the corpus rejects"
     assert rejected.doc_id == documents[0].doc_id
-    assert [each.text for each in outcome.kept] == ["<EMAIL>"] and outcome.redactions == {("wiki", "email"): 1}
+    assert [each.text for each in outcome.kept] == ["<EMAIL>"]
+    assert outcome.redactions == {(documents[1].doc_id, "email"): 1}
 
 
 def test_a_kind_can_be_kept_and_countries_chosen() -> None:
     text = "a@example.org 192.168.178.20; 123-45-6789; 12345678Z"
     assert redacted(text, email="keep") == "a@example.org <IP>; <NATIONAL_ID>; <NATIONAL_ID>"
     assert redacted(text, countries=["ES"]) == "<EMAIL> <IP>; 123-45-6789; <NATIONAL_ID>"
+
+
+def test_all_countries_together_find_what_each_finds_alone(texts: Sequence[Labelled]) -> None:
+    only_ids = {kind.value: "keep" for kind in Kind if kind is not Kind.NATIONAL_ID}
+    together = PersonalDataSearch(PersonalDataConfig.model_validate(only_ids))
+    countries = PersonalDataConfig().countries
+    alone = [
+        PersonalDataSearch(PersonalDataConfig.model_validate({**only_ids, "countries": [country]}))
+        for country in countries
+    ]
+    found = Counter[int]()
+    for each in texts:
+        findings = [search.find(each.text) for search in alone]
+        found.update(place for place, some in enumerate(findings) if some)
+        assert together.find(each.text) == resolve(chain.from_iterable(findings))
+    assert len(found) >= len(countries) - 1, "all but Sweden's stand in the labelled texts"
 
 
 def test_an_unknown_action_or_country_is_named() -> None:
@@ -201,14 +230,19 @@ def test_names_of_a_list_are_found_between_the_boundaries_of_words(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(None, "cannot be read"), (b"\n \n", "has no name in it"), (b"M\xfcller\n", "is not UTF-8 at byte 1")],
+    [
+        (None, "holds neither a list nor a model"),
+        (b"\n \n", "has no name in it"),
+        (b"M\xfcller\n", "is not UTF-8 at byte 1"),
+    ],
 )
 def test_a_folder_without_a_usable_list_of_names_is_a_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
     if content is not None:
         (tmp_path / "names.txt").write_bytes(content)
     with pytest.raises(ConfigError, match=sentence) as caught:
         redact_personal([], PersonalDataConfig(names_model=tmp_path))
-    assert str(tmp_path / "names.txt") in str(caught.value) and "\n" not in str(caught.value)
+    message = str(caught.value)
+    assert str(tmp_path) in message and "names.txt" in message and "\n" not in message
 
 
 @pytest.mark.parametrize(
@@ -246,6 +280,7 @@ def test_a_folder_without_a_usable_list_of_names_is_a_sentence(tmp_path: Path, c
             "Q~",
         ),
         *("4111 1111 1111 1111 ", " 0171 1234567", "212-555-0147 ", "DE89 ", "\u00e9", "1\u00a0", "(0"),
+        *("+1", "+49 ", "1 M", "1. 1. ", "AB12 34 ", "ghp_", "xoxb-", "_", "ABCDEF12", "0612345678 ", "1::", "a=b:"),
     ],
 )
 def test_hostile_text_takes_linear_time(unit: str) -> None:
@@ -261,4 +296,12 @@ def test_prose_is_searched_at_its_speed(texts: Sequence[Labelled]) -> None:
     for text in prose:
         SEARCH.find(text)
     megabytes_per_second = sum(len(text.encode()) for text in prose) / 1e6 / (time.process_time() - started)
-    assert megabytes_per_second > 2  # 12 on a core that does nothing else
+    assert megabytes_per_second > 3  # 24 on a core that does nothing else
+
+
+def test_text_that_is_dense_with_items_is_searched_at_its_speed(texts: Sequence[Labelled]) -> None:
+    started = time.process_time()
+    for each in texts:
+        SEARCH.find(each.text)
+    megabytes_per_second = sum(len(each.text.encode()) for each in texts) / 1e6 / (time.process_time() - started)
+    assert megabytes_per_second > 1  # 6 on a core that does nothing else

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from forge_pipelines.corpus.reading import HELDOUT_ROLE
 from forge_pipelines.manifest import Classification, Document, Manifest, Segment, StageRequest, sha256_text
 from forge_pipelines.store import Made, Store
 from forge_pipelines.tables import documents_writer
@@ -55,8 +56,15 @@ def document(text: str, source: str = "manuals") -> Document:
     )
 
 
-def publish_corpus(store: Store, heldout: Sequence[str], train: Sequence[str] = (), name: str = "manuals") -> Manifest:
+def publish_corpus(
+    store: Store,
+    heldout: Sequence[str],
+    train: Sequence[str] = (),
+    name: str = "manuals",
+    decontaminated_against: Sequence[Manifest] = (),
+) -> Manifest:
     """Publish a validated corpus."""
+    inputs = {f"{HELDOUT_ROLE}{other.name}": other.fingerprint for other in decontaminated_against}
 
     def make(folder: Path) -> Made:
         for part, part_texts in {"heldout": heldout, "train": train}.items():
@@ -65,7 +73,7 @@ def publish_corpus(store: Store, heldout: Sequence[str], train: Sequence[str] = 
                     writer.add(document(text, source=name))
         return Made({"heldout": len(heldout)}, Classification.CONFIDENTIAL)
 
-    request = StageRequest(kind="validated_corpus", name=name, inputs={}, parameters={}, code_version="1")
+    request = StageRequest(kind="validated_corpus", name=name, inputs=inputs, parameters={}, code_version="1")
     return store.obtain(request, make).manifest
 
 

@@ -40,10 +40,9 @@ GENERAL = tuple(f"A story of {number} rivers, told by nobody in particular." for
 def _evaluate(
     store: Store, checkpoint: Manifest, config: EvaluationConfig, texts: Texts, on_progress: Callable[..., None]
 ) -> Publication:
-    corpora = {
-        "manuals": publish_corpus(store, texts.heldout, texts.train),
-        "prose": publish_corpus(store, GENERAL, name="prose"),
-    }
+    prose = publish_corpus(store, GENERAL, name="prose")
+    manuals = publish_corpus(store, texts.heldout, texts.train, decontaminated_against=[prose])
+    corpora = {"manuals": manuals, "prose": prose}
     environment = EvaluationEnvironment(log_folder=Path(store.address).parent / "logs", num_gpus=0)
     return evaluate("tiny", checkpoint, corpora, config, store, environment, on_progress)
 
@@ -151,6 +150,19 @@ def test_general_text_that_the_model_was_trained_on_is_refused(
         _evaluate(store, checkpoint, CONFIG, texts, lambda _: None)
 
 
+def test_general_text_that_a_corpus_was_not_made_against_is_refused(
+    store: Store, adapted_folders: Adapted, texts: Texts
+) -> None:
+    base = publish_base(store, copy_of(adapted_folders.base))
+    checkpoint = publish_checkpoint(store, copy_of(adapted_folders.checkpoint), base)
+    former = publish_corpus(store, GENERAL[:5], name="prose")
+    now = publish_corpus(store, GENERAL, name="prose", decontaminated_against=[former])
+    manuals = publish_corpus(store, texts.heldout, texts.train, decontaminated_against=[former])
+    environment = EvaluationEnvironment(log_folder=Path(store.address).parent / "logs", num_gpus=0)
+    with pytest.raises(DataError, match=r"corpus manuals may hold text that is held out of prose.*forge run manuals"):
+        evaluate("tiny", checkpoint, {"manuals": manuals, "prose": now}, CONFIG, store, environment)
+
+
 def test_a_base_that_is_gone_from_the_store_is_named(store: Store, adapted_folders: Adapted, texts: Texts) -> None:
     gone = Store(f"{store.address}-elsewhere", Path(store.address).parent / "other")
     base = publish_base(gone, copy_of(adapted_folders.base))
@@ -177,7 +189,7 @@ def test_both_networks_are_measured_at_the_same_precision_and_bf16_only_where_bo
 ) -> None:
     both, mixed = [adapted_folders.base, adapted_folders.checkpoint], [adapted_folders.base, checkpoint_folder]
     for fast, expected in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(networks, "_has_fast_bfloat16", lambda _, fast=fast: fast)
+        monkeypatch.setattr(networks, "has_fast_bf16", lambda _, fast=fast: fast)
         assert networks.choose_precision(both, "cpu") == expected
         assert networks.choose_precision(mixed, "cpu") == "float32"
 

@@ -23,7 +23,8 @@ class Chain:
         source = self.publish(
             "handbook", "raw_documents", {"listing": "l" * 64}, {"labels": labels}, _text("documents")
         )
-        corpus = self.publish("prose", "validated_corpus", {"handbook": source.fingerprint}, {}, _text("corpus"))
+        made_from = {"handbook": source.fingerprint, "heldout:exams": "e" * 64}
+        corpus = self.publish("prose", "validated_corpus", made_from, {}, _text("corpus"))
         inputs = {"corpus:prose": corpus.fingerprint}
         shards = self.publish(self.model, "tokenized_shards", inputs, {"sequence_length": 64}, _text("shards"))
         recipe = {"architecture": {"model_type": "llama", "hidden_size": 32}, "steps": 10}

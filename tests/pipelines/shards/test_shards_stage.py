@@ -139,6 +139,12 @@ def test_a_source_without_a_trainable_token_fails_by_name_unless_it_may(store: S
     assert shard("m", made, config(optional_sources=("mail",)), store).fresh
 
 
+def test_a_corpus_that_another_must_not_hold_is_no_source_of_it(store: Store) -> None:
+    rows = [document("books", text) for text in TEXTS]
+    made = {"library": corpus(store, "library", rows, sources=("books", "heldout:exams"))}
+    assert shard("m", made, config(), store).fresh
+
+
 def test_corpora_stand_apart_with_their_weights(store: Store, corpora: Mapping[str, Manifest]) -> None:
     other = corpus(store, "notes", [document("notes", text.upper()) for text in TEXTS], ("notes",))
     shares = config(CorpusShare(corpus="library"), CorpusShare(corpus="notes", weight=3))

@@ -1,0 +1,172 @@
+"""Projects whose models are measured on other corpora: what is refused when their definitions load, and what is run."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from textwrap import dedent, indent
+
+import dagster as dg
+import pytest
+
+from forge_assets.checks import expectation_checks
+from forge_assets.cli.run import _select, load_definitions
+from forge_assets.settings import Settings
+from forge_pipelines.errors import ConfigError
+
+PYPROJECT = """
+[project]
+name = "NAME"
+version = "0"
+
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.project]
+root_module = "NAME"
+"""
+
+DEFINITIONS = """
+from pathlib import Path
+
+from forge_assets.platform import forge_definitions
+
+defs = forge_definitions(Path(__file__).parent)
+"""
+
+SOURCE = """
+name: NAME
+folder: {path: /nowhere, include: ["**/*.md"]}
+labels: {licence: CC-BY-4.0, classification: internal}
+"""
+
+MODEL = """
+name: clerk
+shards:
+  corpora: [CORPORA]
+  tokenizer: {vocabulary_size: 400}
+  sequence_length: 64
+training:
+  architecture: {model_type: mistral, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2,
+                 num_attention_heads: 2, num_key_value_heads: 2}
+  steps: 10
+  batch_sequences: 4
+  learning_rate: 0.01
+evaluation: {general: [GENERAL]}
+"""
+
+Load = Callable[..., dg.Definitions]
+
+
+@pytest.fixture
+def load(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Load a project of some corpora, each with a source and the corpora that it must not hold, and perhaps a model."""
+    name = "acme_" + re.sub(r"\W", "_", tmp_path.name)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(path: str, content: str) -> None:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(dedent(content).replace("NAME", name))
+
+    def component(kind: str, folder: str, attributes: str) -> None:
+        head = f"type: forge_assets.components.{kind}\n\nattributes:\n"
+        write(f"{name}/defs/{folder}/defs.yaml", head + indent(attributes.strip(), "  ") + "\n")
+
+    def load_project(
+        corpora: Mapping[str, str], general: str = "", trained_on: str = "{corpus: letters}"
+    ) -> dg.Definitions:
+        for path, content in {"pyproject.toml": PYPROJECT, f"{name}/__init__.py": ""}.items():
+            write(path, content)
+        write(f"{name}/definitions.py", DEFINITIONS)
+        for corpus, against in corpora.items():
+            component("Source", f"{corpus}_post", SOURCE.replace("NAME", f"{corpus}_post"))
+            sets = f"\ndecontamination: {{evaluation_sets: [{against}]}}" if against else ""
+            component("Corpus", corpus, f"name: {corpus}\nsources: [{corpus}_post]{sets}")
+        component("Model", "clerk", MODEL.replace("CORPORA", trained_on).replace("GENERAL", general))
+        return load_definitions(f"{name}.definitions")
+
+    return load_project
+
+
+AGAINST_WIKI = "{corpus: wiki}"
+
+
+def refused(load: Load, corpora: Mapping[str, str], **fields: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(corpora, **fields)
+    said = str(caught.value)
+    assert "\n" not in said
+    return said
+
+
+def test_a_model_that_is_measured_on_what_its_corpus_may_hold_is_refused(load: Load) -> None:
+    said = refused(load, {"letters": "", "wiki": ""}, general="wiki")
+    assert "clerk/defs.yaml" in said
+    assert said.endswith(
+        "model clerk is measured on what corpus wiki holds out (evaluation.general), and corpus letters, which it is "
+        "trained on, may hold the same text; write `- {corpus: wiki}` under decontamination.evaluation_sets in the "
+        "YAML of letters"
+    )
+
+
+def test_each_corpus_that_the_model_is_trained_on_must_name_it(load: Load) -> None:
+    said = refused(
+        load,
+        {"letters": AGAINST_WIKI, "notes": "{corpus: letters}", "wiki": ""},
+        general="wiki",
+        trained_on="{corpus: letters}, {corpus: notes}",
+    )
+    assert "corpus notes, which it is trained on" in said
+
+
+def test_files_of_the_same_name_do_not_stand_for_the_corpus(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "wiki.txt").write_text("A text.")
+    said = refused(load, {"letters": f"{{name: wiki, path: {tmp_path}/wiki.txt}}", "wiki": ""}, general="wiki")
+    assert "write `- {corpus: wiki}`" in said
+
+
+@pytest.mark.parametrize(
+    ("corpora", "sentence"),
+    [
+        ({"letters": "{corpus: letters}"}, "corpus letters names itself under decontamination.evaluation_sets; remove"),
+        (
+            {"letters": AGAINST_WIKI, "wiki": "{corpus: letters}"},
+            "the corpora letters → wiki → letters name each other's held-out documents under decontamination.",
+        ),
+        (
+            {"letters": AGAINST_WIKI, "wiki": "{corpus: archive}", "archive": "{corpus: letters}"},
+            "the corpora archive → letters → wiki → archive name each other's held-out documents",
+        ),
+        ({"letters": "{corpus: wikki}", "wiki": ""}, "unknown corpus wikki; there are letters, wiki"),
+        ({"letters": "{corpus: wiki, name: exam}", "wiki": ""}, "so leave wiki alone"),
+    ],
+)
+def test_corpora_that_cannot_be_made_are_one_sentence(load: Load, corpora: Mapping[str, str], sentence: str) -> None:
+    said = refused(load, corpora)
+    assert sentence in said
+    assert "defs.yaml" in said
+
+
+def test_whatever_is_run_makes_the_named_corpus_first(load: Load) -> None:
+    definitions = load({"letters": AGAINST_WIKI, "wiki": "", "unused": ""}, general="wiki")
+    made = {key.to_user_string() for key in _select("letters", definitions)}
+    own = {"letters_post/raw_documents", "letters/validated_corpus"}
+    assert made == own | {"wiki_post/raw_documents", "wiki/validated_corpus"}
+    graph = definitions.resolve_asset_graph()
+    parents = graph.get(dg.AssetKey(["letters", "validated_corpus"])).parent_keys
+    assert dg.AssetKey(["wiki", "validated_corpus"]) in parents
+    job = definitions.resolve_job_def("clerk")
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == made | {
+        f"clerk/{stage}"
+        for stage in ("tokenized_shards", "trained_checkpoint", "evaluation_report", "registered_model")
+    }
+
+
+def test_a_check_says_what_a_warning_says(tmp_path: Path) -> None:
+    rows = (
+        '[{"severity": "warning", "success": false, "expectation": "contributions(mail)", "message": "keeps 3 of 63"}]'
+    )
+    (tmp_path / "expectations.json").write_text(rows)
+    blocking, warnings = expectation_checks(tmp_path)
+    assert (blocking.passed, blocking.description) == (True, None)
+    assert (warnings.passed, warnings.description) == (False, "keeps 3 of 63")
+    assert warnings.metadata["failed"].value == "contributions(mail)"

@@ -26,6 +26,7 @@ soak: $(READY) ## Run the repeated faults, and print the table
 	@FORGE_SOAK=1 $(BIN)/python -m pytest -s -k two_publishers tests/pipelines/test_store.py
 	@FORGE_SOAK=1 $(BIN)/python -m pytest -s tests/end_to_end/test_kill_matrix.py tests/end_to_end/test_postgres_outage.py
 	@FORGE_SOAK=1 $(BIN)/python -m pytest -s -k killed tests/pipelines/sources/test_incremental_reading.py tests/pipelines/sources/test_source_stage.py
+	@FORGE_SOAK=1 $(BIN)/python -m pytest -s -k 'any_moment or anywhere' tests/pipelines/corpus/test_corpus_faults.py tests/pipelines/corpus/test_corpus_memory_faults.py
 
 check: $(READY) ## Lint, types, architecture, YAML, lock
 	@$(BIN)/ruff check .
@@ -46,9 +47,11 @@ bench: $(READY) ## Measure what the README quotes
 bench-sources: $(READY) ## Measure how fast sources are read, and in how much memory
 	@$(BIN)/python benchmarks/sources.py
 
-bench-corpus: $(READY) ## Measure what becomes of a corpus: near-copies against datatrove, personal data
+bench-corpus: $(READY) ## Measure what becomes of a corpus: near-copies against datatrove, personal data, what is planted
+	@$(BIN)/python benchmarks/corpus.py
 	@$(BIN)/python benchmarks/near_duplicates.py
 	@$(BIN)/python benchmarks/personal_data.py
+	@$(BIN)/python benchmarks/planted_corpus.py
 
 lock: ## Resolve pyproject.toml into requirements.lock anew
 	@test -x $(BIN)/pip-compile || $(MAKE) setup

@@ -1,8 +1,7 @@
 """Near-copies: seconds, recall and precision beside datatrove's MinHash, and whether any stands across the split.
 
 `python benchmarks/near_duplicates.py [--quick]`. Real documents of this machine with planted copies of known
-similarity; both sides on one core, in turn. Set FORGE_CACHE to say where datatrove's own
-environment stands, which is made once.
+similarity; both sides on one core, in turn. `running/peer.py` makes datatrove's own environment.
 """
 
 import json
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from near_copies.documents import NUM_DOCUMENTS, Text, documents, jaccard, write
+from running.children import spread
+from running.peer import datatrove_python
 
 ROUNDS, QUICK_EVERY = 3, 10
 COPY, NEAR = 0.8, 0.5
-PEER = ("datatrove==0.10.1", "spacy==3.8.18", "xxhash==3.8.1", "regex==2026.11.19", "tokenizers==0.23.3")
-CACHE = Path(os.environ.get("FORGE_CACHE") or "~/.cache/forge-benchmarks").expanduser()
 
 _HERE = Path(__file__).parent / "near_copies"
 _STEPS = (0.8, 0.85, 0.9, 1.0)
@@ -28,7 +27,7 @@ _STEPS = (0.8, 0.85, 0.9, 1.0)
 
 def main(*, quick: bool) -> None:
     texts = documents(NUM_DOCUMENTS // QUICK_EVERY if quick else NUM_DOCUMENTS)
-    pythons = {"forge": Path(sys.executable), "datatrove": _peer()}
+    pythons = {"forge": Path(sys.executable), "datatrove": datatrove_python()}
     announce(texts)
     taken: dict[str, list[dict[str, Any]]] = {side: [] for side in pythons}
     with tempfile.TemporaryDirectory() as work:
@@ -40,7 +39,7 @@ def main(*, quick: bool) -> None:
         print(f"  {side:<10}{_seconds(runs)}; {judged(texts, runs[0]['removed'])}")
     ratios = [theirs["seconds"] / ours["seconds"] for ours, theirs in zip(*taken.values(), strict=True)]
     signing = statistics.median(run["signing_seconds"] / run["seconds"] for run in taken["datatrove"])
-    print(f"  ratio {_spread(ratios, '.1f')}; {signing:.0%} of datatrove's time is its first stage")
+    print(f"  ratio {spread(ratios, '.1f')}; {signing:.0%} of datatrove's time is its first stage")
     print(f"  {across(texts, taken['forge'][0])}")
 
 
@@ -99,23 +98,9 @@ def _once(python: Path, side: str, work: Path) -> dict[str, Any]:
     return json.loads(result.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
-def _peer() -> Path:
-    folder = CACHE / "datatrove"
-    ready = folder / "ready"
-    if not ready.exists() or ready.read_text() != " ".join(PEER):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([folder / "bin/pip", "install", "-q", *PEER], check=True)
-        ready.write_text(" ".join(PEER))
-    return folder / "bin/python"
-
-
 def _seconds(runs: list[dict[str, Any]]) -> str:
     wall, used = ([run[name] for run in runs] for name in ("seconds", "cpu_seconds"))
-    return f"{_spread(wall, '.2f')} s, {statistics.median(used):.2f} s of CPU"
-
-
-def _spread(values: list[float], form: str) -> str:
-    return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
+    return f"{spread(wall, '.2f')} s, {statistics.median(used):.2f} s of CPU"
 
 
 if __name__ == "__main__":

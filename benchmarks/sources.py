@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 
 from reading import estates
-from reading.measuring import Measured, read, read_watched, spread
+from reading.measuring import Measured, read, read_watched
+from running.children import spread
 
 ROUNDS = 3
 QUICK_EVERY = 4

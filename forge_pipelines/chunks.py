@@ -6,10 +6,13 @@ what it held is found out again.
 
 import hashlib
 import io
+import re
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+_NAME = re.compile(r"[0-9-]+-[0-9a-f]{32}\.parquet")
 
 
 class ForgottenError(Exception):
@@ -45,14 +48,24 @@ def read_chunk(path: Path) -> pa.Table:
         return file.read()
 
 
-def read_columns(path: Path, columns: list[str]) -> pa.Table | None:
-    """Return some columns of a chunk, whose hash is not looked at; None, and it is dropped, if it is no Parquet."""
+def chunks_in(folder: Path) -> list[Path]:
+    """Return the chunks of a folder, by their names; what a killed run left half written is removed, others stay."""
+    for part in folder.glob("*.part"):
+        part.unlink(missing_ok=True)
+    return sorted(path for path in folder.glob("*.parquet") if _NAME.fullmatch(path.name))
+
+
+def read_columns(path: Path, schema: pa.Schema) -> pa.Table | None:
+    """Return some columns of a chunk, whose hash is not looked at; None, and it is dropped, if it has no such ones."""
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
-            return file.read(columns=columns)
-    except (pa.ArrowInvalid, OSError):  # torn by a fault of the machine
-        path.unlink(missing_ok=True)
-        return None
+            table = file.read(columns=schema.names)
+            if table.schema.equals(schema) and not any(column.null_count for column in table.columns):
+                return table
+    except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError):  # torn by a fault of the machine
+        pass
+    path.unlink(missing_ok=True)
+    return None
 
 
 def _digest(content: bytes) -> str:

@@ -1,16 +1,14 @@
 """Runs `once.py`, and watches how much memory its processes hold together."""
 
 import json
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
+from running.children import SAMPLE_SECONDS, held_together
 
-SAMPLE_SECONDS = 0.1
 _ONCE = Path(__file__).with_name("once.py")
 
 Measured = dict[str, float]
@@ -29,14 +27,9 @@ def read_watched(folder: Path, store: Path) -> tuple[Measured, int]:
     with _start("forge", folder, store, 2) as process:
         parent = psutil.Process(process.pid)
         while process.poll() is None:
-            most = max(most, sum(_held_bytes(each) for each in [parent, *_descendants(parent)]))
+            most = max(most, held_together(parent).pss)
             time.sleep(SAMPLE_SECONDS)
         return _result(process), most
-
-
-def spread(values: Sequence[float], form: str) -> str:
-    """Return median, least and most."""
-    return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
 
 
 def _start(mode: str, folder: Path, store: Path, num_cores: int) -> subprocess.Popen[str]:
@@ -50,17 +43,3 @@ def _result(process: subprocess.Popen[str]) -> Measured:
         sys.exit("bench-sources: a reading failed, as said above")
     measured: Measured = json.loads(output)
     return measured
-
-
-def _descendants(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _held_bytes(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_full_info().pss)
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):  # it ended a moment ago
-        return 0

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from forge_pipelines.chunks import ForgottenError, read_chunk, read_columns, write_chunk
+from forge_pipelines.chunks import ForgottenError, chunks_in, read_chunk, read_columns, write_chunk
 from forge_pipelines.engine.work import Engine, Work
 from forge_pipelines.manifest import Document
 from forge_pipelines.tables import table_of
@@ -62,7 +62,7 @@ class Remembered:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._table = folder, table
         self._schema = pa.schema([("key", pa.binary(KEY_BYTES)), *table.schema])
-        self._chunks = sorted(folder.glob("*.parquet"))
+        self._chunks = chunks_in(folder)
         self._hashes, self._places = self._index()
         runs = sorted({path.name.partition("-")[0] for path in self._chunks})
         self._run = int(runs[-1]) + 1 if runs else 0
@@ -126,7 +126,7 @@ class Remembered:
         """Return the first half of each key, ascending, and the chunk and row of each, ``[N, 2]``; later runs first."""
         hashes, places = [np.zeros(0, np.uint64)], [np.zeros((0, 2), np.int32)]
         for number, path in reversed([*enumerate(self._chunks)]):
-            columns = read_columns(path, ["key"])
+            columns = read_columns(path, pa.schema([("key", pa.binary(KEY_BYTES))]))
             if columns is not None:
                 keys = _halves(columns.column("key").to_pylist())
                 hashes.append(keys)

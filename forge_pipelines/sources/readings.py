@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from forge_pipelines.chunks import read_chunk, read_columns, write_chunk
+from forge_pipelines.chunks import chunks_in, read_chunk, read_columns, write_chunk
 from forge_pipelines.manifest import Segment
 from forge_pipelines.sources.place import Refusal
 from forge_pipelines.sources.readers.reading import Part, Reading, Record
@@ -54,7 +54,7 @@ class Readings:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._chunks = sorted(folder.glob("*.parquet"))
+        self._chunks = chunks_in(folder)
         self._first_chunk: dict[bytes, int] = {}
         self._open: OrderedDict[int, _Chunk] = OrderedDict()
         self._rows: list[dict[str, Any]] = []
@@ -174,7 +174,7 @@ class Readings:
 
 def _outline(path: Path) -> Iterator[tuple[bytes, int, bool, bool]]:
     """Yield file, number, whether it is the last, and whether it may be another next time, of each row of a chunk."""
-    columns = read_columns(path, ["file", "number", "ends", "passing"])
+    columns = read_columns(path, pa.schema([_SCHEMA.field(name) for name in ("file", "number", "ends", "passing")]))
     yield from zip(*columns.to_pydict().values(), strict=True) if columns is not None else ()
 
 

@@ -1,7 +1,7 @@
 """How many of the evaluation items that stand in documents are found: measured, by planting them there."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -38,17 +38,8 @@ def measure_recall(items: EvaluationItems, hosts: Sequence[Document], seed: int 
     """
     drawn = random.Random(seed)
     clean = drop_contaminated(hosts, items).kept
-    vocabulary = sorted({word for item in items.items for word in item.text.split()})
-
-    def edited(text: str) -> str:
-        words = text.split()
-        for place in drawn.sample(range(len(words)), ceil(_EDITED_SHARE * len(words))):
-            words[place] = drawn.choice(vocabulary)
-        return " ".join(words)
-
-    ways: dict[str, Callable[[str], str]] = {"verbatim": str, "re-cased": str.upper, "10 % edited": edited}
     recalls = []
-    for kind, change in ways.items():
+    for kind, change in ways_of_planting(items, drawn).items():
         planted = [
             _planted(drawn.choice(clean), change(item.text), f"{kind} {number}")
             for number, item in enumerate(items.looked_for)
@@ -57,7 +48,25 @@ def measure_recall(items: EvaluationItems, hosts: Sequence[Document], seed: int 
     return tuple(recalls)
 
 
-def _planted(host: Document, text: str, uri: str) -> Document:
-    words = host.text.split(" ")
+def ways_of_planting(items: EvaluationItems, drawn: random.Random) -> Mapping[str, Callable[[str], str]]:
+    """Return how an item's text is changed before it is planted, by what that is called."""
+    vocabulary = sorted({word for item in items.items for word in item.text.split()})
+
+    def edited(text: str) -> str:
+        words = text.split()
+        for place in drawn.sample(range(len(words)), ceil(_EDITED_SHARE * len(words))):
+            words[place] = drawn.choice(vocabulary)
+        return " ".join(words)
+
+    return {"verbatim": str, "re-cased": str.upper, "10 % edited": edited}
+
+
+def in_the_middle(host: str, text: str) -> str:
+    """Return a host with a text between its words."""
+    words = host.split(" ")
     middle = len(words) // 2
-    return replace(host, uri=uri, segments=(Segment("text", " ".join([*words[:middle], text, *words[middle:]])),))
+    return " ".join([*words[:middle], text, *words[middle:]])
+
+
+def _planted(host: Document, text: str, uri: str) -> Document:
+    return replace(host, uri=uri, segments=(Segment("text", in_the_middle(host.text, text)),))

@@ -1,16 +1,10 @@
-"""All rules together: each planted document meets its own, on any number of processes, and a kill loses nothing."""
+"""All rules together: each planted document meets its own, on any number of processes."""
 
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import corpus_samples
-import psutil
 import pyarrow.parquet as pq
 import pytest
 from documents_in_memory import document, pages
@@ -22,26 +16,11 @@ from forge_pipelines.corpus.page import PAGE
 from forge_pipelines.corpus.reading import read_heldout, read_train
 from forge_pipelines.corpus.stage import check_corpus, validate
 from forge_pipelines.engine.local import LocalEngine
-from forge_pipelines.errors import ConfigError, DataError, PlatformError
-from forge_pipelines.progress import Progress
+from forge_pipelines.errors import ConfigError, DataError
 from forge_pipelines.store import Store
 from forge_pipelines.tables import read_rejections
 
 TODAY = date(2026, 11, 25)
-
-# A run that makes the corpus of its first argument from a source that is published in the store of the others.
-RUN = """
-import sys
-from pathlib import Path
-from forge_pipelines.corpus.config import CorpusConfig
-from forge_pipelines.corpus.stage import validate
-from forge_pipelines.store import Store
-
-store = Store(sys.argv[2], Path(sys.argv[3]))
-def tell(progress):
-    print(progress.stage, int(progress.done), flush=True)
-validate(CorpusConfig.model_validate_json(sys.argv[1]), [store.latest("wiki", "raw_documents")], store, tell)
-"""
 
 
 def corpus(**fields: Any) -> CorpusConfig:
@@ -169,55 +148,3 @@ def test_a_rule_that_raises_in_another_process_is_one_sentence_and_publishes_not
     with pytest.raises(DataError, match=r"test_corpus_rules:fail.*this rule is broken"):
         validate(config, [wiki], store, engine=LocalEngine(2))
     assert [manifest.kind for manifest in store.manifests()] == ["raw_documents"]
-
-
-def test_a_killed_process_of_the_engine_costs_nothing_but_the_run(
-    store: Store, publish_source: Any, elsewhere: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(making, "_BATCH_DOCUMENTS", 5)
-    wiki = publish_source("wiki", corpus_samples.planted(400))
-    killed = False
-
-    def kill(progress: Progress) -> None:
-        nonlocal killed
-        if progress.stage.endswith("cleaning") and not killed:
-            workers = [
-                each for each in psutil.Process().children() if "forge_pipelines.engine.worker" in each.cmdline()
-            ]
-            killed = bool(workers)
-            for worker in workers:
-                worker.kill()
-
-    with pytest.raises(PlatformError, match="ended by SIGKILL; run it again"):
-        validate(corpus(), [wiki], store, kill, LocalEngine(2))
-    assert killed
-    resumed = validate(corpus(), [wiki], store)
-    clean = validate(corpus(), [wiki], elsewhere(wiki))
-    assert resumed.manifest.fingerprint == clean.manifest.fingerprint
-
-
-@pytest.mark.parametrize("doing", ["cleaning", "comparing", "writing"])
-def test_a_killed_run_leaves_nothing_and_the_next_is_a_clean_one(
-    store: Store, publish_source: Any, elsewhere: Any, tmp_path: Path, doing: str
-) -> None:
-    wiki = publish_source("wiki", corpus_samples.planted(600))
-    arguments = [corpus().model_dump_json(), store.address, str(tmp_path / "scratch")]
-    with subprocess.Popen([sys.executable, "-c", RUN, *arguments], stdout=subprocess.PIPE, text=True) as run:
-        assert run.stdout is not None
-        for line in run.stdout:
-            if doing in line:
-                break
-        children = psutil.Process(run.pid).children()
-        run.send_signal(signal.SIGKILL)
-    assert until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
-    assert [manifest.kind for manifest in store.manifests()] == ["raw_documents"]
-    resumed = validate(corpus(), [wiki], store)
-    clean = validate(corpus(), [wiki], elsewhere(wiki))
-    assert resumed.manifest.fingerprint == clean.manifest.fingerprint
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 10
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    return condition()

@@ -14,11 +14,13 @@ from rich.console import Console
 from forge_assets.cli.attempts import show_attempts
 from forge_assets.cli.bases import bring_in
 from forge_assets.cli.chat import run_chat
+from forge_assets.cli.consumed import show_consumed
 from forge_assets.cli.demo import run_demo
 from forge_assets.cli.doctor import examine
 from forge_assets.cli.documents import Query, show_documents
 from forge_assets.cli.gc import collect_garbage
 from forge_assets.cli.gpus import show_gpus
+from forge_assets.cli.plan import Wish, show_plan
 from forge_assets.cli.reconcile import reconcile
 from forge_assets.cli.run import run_chain
 from forge_assets.cli.serve import run_serve
@@ -41,6 +43,23 @@ def run(
 ) -> None:
     """Make a model (or a corpus, or a source), and all that it is made from."""
     sys.exit(run_chain(name, load_settings()))
+
+
+@app.command()
+def plan(
+    model: Annotated[str, typer.Argument(help="A model.")],
+    gpu: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Plan for this card, as L40S or H100, not for this machine.")
+    ] = None,
+    gpu_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Plan for a card with this memory, as 24GB or 24GiB.")
+    ] = None,
+    price_per_gpu_hour: Annotated[
+        float | None, typer.Option(min=0, help="What an hour of one GPU costs, in your currency.")
+    ] = None,
+) -> None:
+    """Say what training will take, before it starts: tokens, memory, hours, price. Exit code 1: it does not fit."""
+    sys.exit(show_plan(model, Wish(gpu, gpu_memory, price_per_gpu_hour), load_settings()))
 
 
 @app.command()
@@ -113,6 +132,22 @@ def attempts(
 ) -> None:
     """List every attempt at the steps of a model, the failed ones too: how it ended, and the seconds that it took."""
     sys.exit(show_attempts(name, load_settings()))
+
+
+@app.command()
+def consumed(
+    model: Annotated[str, typer.Argument(metavar="MODEL[@ALIAS]", help="By default its latest training.")],
+    step: Annotated[int | None, typer.Option(help="List the documents of this step; the first is 1.")] = None,
+    doc: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="List the steps of this document: its id, 8 digits of it or more, or its URI."),
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(help="Of a registered model; an alias is another way to say it.")
+    ] = None,
+) -> None:
+    """Say which documents a training consumed at a step, or at which steps it consumed a document, and why not."""
+    sys.exit(show_consumed(model, load_settings(), version=version, step=step, doc=doc))
 
 
 @app.command("reconcile")

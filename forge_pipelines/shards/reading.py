@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
 from forge_pipelines.shards.order import CorpusRange, OrderSpec
 
 SEQUENCES = "sequences.arrow"
@@ -54,3 +58,17 @@ def open_shards(folder: Path) -> Shards:
         corpora=tuple(CorpusRange(**corpus) for corpus in corpora),
         tokenizer_folder=folder / TOKENIZER,
     )
+
+
+def documents_in(folder: Path, sequences: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Return the rows of `DOCUMENTS` of the documents that stand in sequences, in the order of the shards.
+
+    Args:
+        folder: a verified shards folder.
+        sequences: rows of `SEQUENCES`, shape (n,).
+    """
+    spans = pq.read_table(folder / SPANS, columns=["doc_index", "sequence"])
+    standing = np.isin(spans.column("sequence").to_numpy(), sequences)
+    numbers = np.unique(spans.column("doc_index").to_numpy()[standing])
+    rows: list[dict[str, Any]] = pq.read_table(folder / DOCUMENTS).take(numbers).to_pylist()
+    return rows

@@ -6,7 +6,7 @@ its hash and is written last: a folder without it was torn by a crash.
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -19,11 +19,33 @@ MARKER = "complete.json"
 _PREFIX = "checkpoint-"
 
 
-class Checkpoint(Value):
-    """What the marker says: the step after which the checkpoint was saved, by how many ranks, and its files."""
+class Done(Value):
+    """What a training had done when it saved a checkpoint.
+
+    Attributes:
+        step: the step after which it was saved.
+        world_size: how many ranks saved it.
+        samples: the samples of the order that were consumed, from the first to before the last named here.
+        skipped_batches: the batches of these samples that no step consumed, see `batches`.
+        tokens_trained: labels of all consumed samples.
+        wall_seconds: time of the steps, of all launches; what a crash undid is not in it.
+        libraries: the versions of what trained.
+        devices: names of the GPUs, or of the processor.
+    """
 
     step: int
     world_size: int
+    samples: tuple[int, int]
+    skipped_batches: tuple[int, ...]
+    tokens_trained: int
+    wall_seconds: float
+    libraries: Mapping[str, str]
+    devices: tuple[str, ...]
+
+
+class Checkpoint(Done):
+    """What the marker says: what was done, and the checkpoint's files."""
+
     files: tuple[FileEntry, ...]
 
 
@@ -32,9 +54,14 @@ def checkpoint_folder(root: Path, step: int) -> Path:
     return root / f"{_PREFIX}{step}"
 
 
-def seal(folder: Path, step: int, world_size: int) -> None:
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Return what the marker of a complete checkpoint says."""
+    return Checkpoint.model_validate_json((folder / MARKER).read_text())
+
+
+def seal(folder: Path, done: Done) -> None:
     """Mark a checkpoint complete. Every rank must have written its files; they are on the disk when this returns."""
-    checkpoint = Checkpoint(step=step, world_size=world_size, files=list_files(folder))
+    checkpoint = Checkpoint(**done.model_dump(), files=list_files(folder))
     sync_folder(folder)
     unfinished = folder / f"{MARKER}.part"
     unfinished.write_text(checkpoint.model_dump_json())
@@ -61,7 +88,7 @@ def latest_complete(root: Path, warn: Callable[[str], None]) -> Checkpoint | Non
     for folder in _newest_first(root):
         damage = _find_damage(folder)
         if damage is None:
-            return Checkpoint.model_validate_json((folder / MARKER).read_text())
+            return read_checkpoint(folder)
         if damage:
             warn(f"{folder.name} is damaged and is not used: {damage}")
         _remove(folder)
@@ -71,7 +98,7 @@ def latest_complete(root: Path, warn: Callable[[str], None]) -> Checkpoint | Non
 def _find_damage(folder: Path) -> str | None:
     """Say what is wrong with a checkpoint: None when it is sound, empty when a crash merely tore it."""
     try:
-        checkpoint = Checkpoint.model_validate_json((folder / MARKER).read_text())
+        checkpoint = read_checkpoint(folder)
     except FileNotFoundError:
         return ""
     except ValidationError:

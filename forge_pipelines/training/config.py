@@ -27,10 +27,25 @@ class TrainingConfig(Value):
     warmup_steps: int = Field(10, ge=0, description="Steps of linear warm-up, before a cosine decay to zero.")
     weight_decay: float = Field(0.1, ge=0, description="AdamW's weight decay.")
     max_gradient_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 keeps an fp32 master copy of the weights.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="bf16 keeps an fp32 master copy of the weights. Default: bf16 where the machine that trains "
+        "multiplies it faster than fp32 (GPUs from Ampere on, CPUs with AMX), else fp32.",
+    )
     zero_stage: Literal[0, 1, 2, 3] = Field(1, description="DeepSpeed's ZeRO stage.")
     checkpoint_every_steps: int = Field(50, gt=0, description="A crash costs at most this many steps.")
     keep_checkpoints: int = Field(2, ge=2, description="How many of the last checkpoints are kept during training.")
+    loss_spike: float = Field(
+        3.0,
+        gt=0,
+        description="A loss so far above the median of the 32 steps before is a fault, as is one that is no number.",
+    )
+    skip_batches: int = Field(
+        0,
+        ge=0,
+        description="How many batches on which the loss is a fault may be skipped, after going back to the last "
+        "checkpoint. Default: training ends, and names their documents.",
+    )
     seed: int = Field(0, ge=0, description="Seed of the weights and of the order of samples.")
     gpus: GpuRequest = Field(default_factory=lambda: GpuRequest(count=1), description="GPUs, one rank each.")
 

@@ -30,6 +30,7 @@ class TrainingJob(Value):
         output: an existing folder for the finished model.
         rendezvous: an empty folder by whose files the ranks find each other.
         resume_from: a verified checkpoint to go on from.
+        skipped: the batches that no step consumes, see `batches`.
     """
 
     name: Name
@@ -42,6 +43,7 @@ class TrainingJob(Value):
     device: Literal["cpu", "cuda"]
     world_size: int
     resume_from: Path | None
+    skipped: tuple[int, ...]
 
 
 class StepDone(Value):
@@ -67,22 +69,38 @@ class Finished(Value):
     devices: tuple[str, ...]
 
 
+class DivergedError(DataError):
+    """A step's loss is a fault."""
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+
+
 class Failed(Value):
-    """A rank ended, and whose fault it is in one sentence."""
+    """A rank ended, and whose fault it is in one sentence.
+
+    Attributes:
+        diverged_at: the step whose loss is the fault, if that is what it is.
+    """
 
     kind: Literal["failed"] = "failed"
     fault: Fault
     message: str
+    diverged_at: int | None = None
 
     @classmethod
     def of(cls, error: ForgeError) -> "Failed":
         """Put an error into words that cross the process boundary."""
         fault = next(fault for fault, kind in _FAULTS.items() if isinstance(error, kind))
-        return cls(fault=fault, message=str(error))
+        return cls(fault=fault, message=str(error), diverged_at=getattr(error, "step", None))
 
     def error(self, name: str) -> ForgeError:
         """Return the error that was put into words, of the model of that name."""
-        return _FAULTS[self.fault](f"{name}: {self.message}")
+        message = f"{name}: {self.message}"
+        if self.diverged_at is not None:
+            return DivergedError(message, self.diverged_at)
+        return _FAULTS[self.fault](message)
 
 
 Event = StepDone | Finished | Failed

@@ -1,44 +1,59 @@
 """The stage `trained_checkpoint`: shards, a recipe, perhaps a base in; a network that ``from_pretrained`` loads out."""
 
-import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from forge_pipelines.bases.stage import ROLE, base_of
-from forge_pipelines.errors import ConfigError, PlatformError
+from forge_pipelines.errors import ConfigError, DataError, PlatformError
 from forge_pipelines.manifest import Manifest, StageRequest, code_version
 from forge_pipelines.progress import OnProgress, Progress, silent
-from forge_pipelines.shards.reading import TOKENIZER
+from forge_pipelines.shards.order import sequences_of
+from forge_pipelines.shards.reading import TOKENIZER, documents_in, open_shards
+from forge_pipelines.staging import alone_in
 from forge_pipelines.store import Made, Publication, Store
+from forge_pipelines.training.batches import batch_of
 from forge_pipelines.training.checkpoints import Checkpoint, checkpoint_folder, latest_complete
 from forge_pipelines.training.config import TrainingConfig
-from forge_pipelines.training.job import HISTORY, Finished, StepDone, TrainingJob
+from forge_pipelines.training.job import HISTORY, DivergedError, Finished, StepDone, TrainingJob
 from forge_pipelines.training.pictures import draw_loss
+from forge_pipelines.training.precision import settled
 from forge_pipelines.training.ranks import TrainingEnvironment, run_ranks
 
 __all__ = ["CODE_VERSION", "HISTORY", "RECORD", "train", "training_request"]
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 RECORD = "training.json"
 LOSS_PICTURE = "loss.png"
+_SKIPPED = "skipped.json"
+_SHOWN_DIGITS, _MOST_NAMED = 12, 10
 
+_REMEDY = (
+    "lower training.learning_rate or training.max_gradient_norm, raise training.warmup_steps, look at these documents, "
+    "or let such batches be skipped (training.skip_batches)"
+)
 _LIBRARIES = ("torch", "transformers", "deepspeed")
 _WITHOUT_EFFECT_ON_WEIGHTS = {"gpus", "keep_checkpoints", "checkpoint_every_steps"}
 
 
 def training_request(name: str, shards: Manifest, config: TrainingConfig) -> StageRequest:
-    """Return what a training is known by: its key stays the same through every interruption and relaunch."""
+    """Return what a training is known by: its key stays the same through every interruption and relaunch.
+
+    A precision that the recipe leaves open is the one that this machine is faster at, and stands among the parameters.
+    """
     return StageRequest(
         kind="trained_checkpoint",
         name=name,
         inputs={"shards": shards.fingerprint, **_base_input(shards, config)},
-        parameters=config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_WEIGHTS),
+        parameters=settled(config).model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_WEIGHTS),
         code_version=code_version(CODE_VERSION, *_LIBRARIES),
     )
 
@@ -74,13 +89,15 @@ def train(
     Raises:
         ConfigError: there is neither an architecture nor a base, or no network comes of it; or unfinished work belongs
             to another number of ranks.
-        DataError: the shards are damaged, or the loss is no longer a number.
+        DataError: the shards are damaged; or the loss is no longer a number, or jumps, on more batches than may be
+            skipped.
         PlatformError: GPUs are missing, the disk is full, or a training process failed.
     """
     request = training_request(name, shards, config)
     workspace = store.workspace(request)
-    training = _Training(name, shards, config, store, environment, on_progress, workspace)
-    with training.alone():
+    training = _Training(name, shards, settled(config), store, environment, on_progress, workspace)
+    # Its lock stands beside the workspace, which is removed in the end: it must stay the same file for all who wait.
+    with alone_in(workspace, partial(training.say, "another process is training the same; waiting for it")):
         publication = store.obtain(request, training.make)
         shutil.rmtree(workspace, ignore_errors=True)
     return publication
@@ -98,24 +115,20 @@ class _Training:
     on_progress: OnProgress
     workspace: Path
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the lock on this piece of work, once whoever holds it has ended."""
-        # Beside the workspace, which is removed in the end: a lock file must stay the same file for all who wait.
-        with self.workspace.with_suffix(".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._say("another process is training the same; waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
     def make(self, folder: Path) -> Made:
         """Train, from the last complete checkpoint on, and write what is published."""
+        while True:
+            try:
+                return self._make(folder)
+            except DivergedError as error:
+                self._skip(error)
+
+    def _make(self, folder: Path) -> Made:
         device = self._device()
         resume = self._resume_point()
         step = resume.step if resume else 0
-        self._say(f"{self.config.ranks} rank(s) on {device.upper()}, steps {step + 1} to {self.config.steps}")
+        where = f"{self.config.ranks} rank(s) on {device.upper()} in {self.config.precision}"
+        self.say(f"{where}, steps {step + 1} to {self.config.steps}")
         shards = self.store.open(self.shards)
         job = TrainingJob(
             name=self.name,
@@ -128,6 +141,7 @@ class _Training:
             device=device,
             world_size=self.config.ranks,
             resume_from=checkpoint_folder(self._checkpoints, step) if resume else None,
+            skipped=self._skipped,
         )
         restarts = self._count_launch() - 1
         log = self.environment.log_folder / f"{self.name}-{self.workspace.name[:12]}.log"
@@ -143,6 +157,35 @@ class _Training:
     def _checkpoints(self) -> Path:
         return self.workspace / "checkpoints"
 
+    @property
+    def _skipped(self) -> tuple[int, ...]:
+        path = self.workspace / _SKIPPED
+        return tuple(json.loads(path.read_text())) if path.is_file() else ()
+
+    def _skip(self, error: DivergedError) -> None:
+        """Note that a batch is skipped from now on.
+
+        Raises:
+            DataError: no more may be.
+        """
+        skipped, size = self._skipped, self.config.batch_sequences
+        batch = batch_of(error.step, skipped)
+        samples = np.arange(batch * size, (batch + 1) * size)
+        where = f"{error}, on samples {samples[0]} to {samples[-1]}, of {self._documents_of(samples)}"
+        if len(skipped) >= self.config.skip_batches:
+            raise DataError(f"{where}; {_REMEDY}") from error
+        unfinished = self.workspace / f"{_SKIPPED}.part"
+        unfinished.write_text(json.dumps([*skipped, batch]))
+        unfinished.replace(self.workspace / _SKIPPED)
+        self.say(f"{where}; they are skipped, and training goes back to the last checkpoint")
+
+    def _documents_of(self, samples: NDArray[np.int64]) -> str:
+        folder = self.store.open(self.shards)
+        sequences = sequences_of(open_shards(folder).order(self.config.seed), samples)
+        names = [each["doc_id"][:_SHOWN_DIGITS] for each in documents_in(folder, sequences)]
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        return f"documents {', '.join(names[:_MOST_NAMED])}{more}"
+
     def _base_folder(self) -> Path | None:
         if self.config.architecture is not None:
             return None
@@ -151,7 +194,8 @@ class _Training:
             raise ConfigError(f"{self.name} has neither training.architecture nor a base; name one of them")
         return self.store.open(base)
 
-    def _say(self, message: str) -> None:
+    def say(self, message: str) -> None:
+        """Tell whoever listens."""
         self.on_progress(Progress(f"{self.name}: training", total=self.config.steps, unit="steps", message=message))
 
     def _on_step(self, done: StepDone) -> None:
@@ -168,7 +212,7 @@ class _Training:
         return "cuda"
 
     def _resume_point(self) -> Checkpoint | None:
-        checkpoint = latest_complete(self._checkpoints, self._say)
+        checkpoint = latest_complete(self._checkpoints, self.say)
         if checkpoint and checkpoint.world_size != self.config.ranks:
             message = (
                 f"{self.name}: the unfinished training in {self.workspace} was begun with {checkpoint.world_size} "
@@ -186,7 +230,8 @@ class _Training:
 
     def _write_record(self, folder: Path, finished: Finished) -> None:
         record = {
-            "samples": [0, self.config.steps * self.config.batch_sequences],
+            "samples": [0, (self.config.steps + len(self._skipped)) * self.config.batch_sequences],
+            "skipped_batches": [*self._skipped],
             "tokens_trained": finished.tokens_trained,
             "libraries": {library: version(library) for library in (*_LIBRARIES, "accelerate", "safetensors")},
         }
@@ -195,6 +240,7 @@ class _Training:
     def _counts(self, finished: Finished) -> Mapping[str, Any]:
         return {
             "steps": self.config.steps,
+            "skipped_batches": [*self._skipped],
             "parameters": finished.parameters,
             "tokens_trained": finished.tokens_trained,
             "final_loss": finished.final_loss,

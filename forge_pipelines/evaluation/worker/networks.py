@@ -9,6 +9,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from forge_pipelines.errors import DataError
+from forge_pipelines.training.precision import has_fast_bf16
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -20,7 +21,7 @@ def load_tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, **_LOCAL)
 
 
-def choose_precision(folders: Iterable[Path], device: str) -> Precision:
+def choose_precision(folders: Iterable[Path], device: Literal["cpu", "cuda"]) -> Precision:
     """Return the format in which networks are measured: the same for all of them.
 
     It is bfloat16 where their weights already stand so and the device multiplies it faster than float32. Measured on a
@@ -28,18 +29,12 @@ def choose_precision(folders: Iterable[Path], device: str) -> Precision:
     than 0.5 %.
     """
     published_so = all(_stands_as_bfloat16(path) for folder in folders for path in folder.glob("*.safetensors"))
-    return "bfloat16" if published_so and _has_fast_bfloat16(device) else "float32"
+    return "bfloat16" if published_so and has_fast_bf16(device) else "float32"
 
 
 def _stands_as_bfloat16(path: Path) -> bool:
     with safe_open(path, framework="pt") as weights:
         return all(weights.get_slice(name).get_dtype() == "BF16" for name in weights.keys())  # noqa: SIM118
-
-
-def _has_fast_bfloat16(device: str) -> bool:
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def load_network(folder: Path, device: str, precision: Precision) -> PreTrainedModel:

@@ -9,6 +9,8 @@ from torch.utils.data import Dataset
 
 from forge_pipelines.shards.order import sequences_of
 from forge_pipelines.shards.reading import Shards
+from forge_pipelines.training.batches import batches_of
+from forge_pipelines.training.config import TrainingConfig
 
 COLUMNS = ("input_ids", "position_ids", "labels")
 
@@ -16,18 +18,20 @@ COLUMNS = ("input_ids", "position_ids", "labels")
 class SamplesInOrder(Dataset[dict[str, torch.Tensor]]):
     """Sample *i* of a whole training, as the order function says.
 
-    A loader without shuffling makes step *s* of a global batch *B* read the samples [*s*·B, (*s*+1)·B).
+    A loader without shuffling makes each step of a global batch *B* read the batch that `batches` says.
 
     Args:
-        seed: the recipe's, which the order depends on.
-        num_samples: samples of the whole training, steps × B.
+        recipe: its seed, steps and batch.
+        skipped: the batches that no step consumes.
     """
 
-    def __init__(self, shards: Shards, seed: int, num_samples: int) -> None:
+    def __init__(self, shards: Shards, recipe: TrainingConfig, skipped: Sequence[int] = ()) -> None:
         self._rows = shards.sequences.with_format("arrow")
         self._length = shards.sequence_length
-        self._order = shards.order(seed)
-        self._num_samples = num_samples
+        self._order = shards.order(recipe.seed)
+        self._batch = recipe.batch_sequences
+        self._num_samples = recipe.steps * self._batch
+        self._skipped = skipped
 
     def __len__(self) -> int:
         return self._num_samples
@@ -37,7 +41,9 @@ class SamplesInOrder(Dataset[dict[str, torch.Tensor]]):
 
     def __getitems__(self, samples: Sequence[int]) -> dict[str, torch.Tensor]:
         """Return a micro-batch: three int64 tensors of shape (B, T)."""
-        table = self._rows[sequences_of(self._order, np.asarray(samples, dtype=np.int64))]
+        steps, places = np.divmod(np.asarray(samples, dtype=np.int64), self._batch)
+        batches = batches_of(steps + 1, self._skipped)
+        table = self._rows[sequences_of(self._order, batches * self._batch + places)]
         return {name: self._tensor(table.column(name).combine_chunks()) for name in COLUMNS}
 
     def _tensor(self, column: pa.FixedSizeListArray) -> torch.Tensor:

@@ -2,9 +2,11 @@
 
 import json
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,20 @@ from torch import distributed
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from forge_pipelines.errors import ConfigError, DataError
+from forge_pipelines.errors import ConfigError
 from forge_pipelines.shards.reading import Shards, open_shards
-from forge_pipelines.training.checkpoints import checkpoint_folder, rotate, seal
-from forge_pipelines.training.job import HISTORY, Event, Finished, StepDone, TrainingJob
+from forge_pipelines.training.batches import batch_of
+from forge_pipelines.training.checkpoints import Done, checkpoint_folder, read_checkpoint, rotate, seal
+from forge_pipelines.training.job import HISTORY, DivergedError, Event, Finished, StepDone, TrainingJob
 from forge_pipelines.training.worker.network import build_network, load_base
 from forge_pipelines.training.worker.samples import SamplesInOrder, already_stacked
 from forge_pipelines.training.worker.zero import adjust_deepspeed, deepspeed_config
 
 Report = Callable[[Event], None]
 _TIMEOUT = timedelta(minutes=30)
+_LIBRARIES = ("torch", "transformers", "deepspeed", "accelerate", "safetensors")
+_STEPS_BEFORE = 32
+"""By the losses of so many steps a loss is found to jump."""
 
 
 class RankTrainer(Trainer):
@@ -53,6 +59,7 @@ class Watch(TrainerCallback):
         self._report = report
         self._started = 0.0
         self._first_step = 0
+        self._seconds_before = read_checkpoint(job.resume_from).wall_seconds if job.resume_from else 0.0
         self.tokens_per_second = 0.0
 
     def on_train_begin(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
@@ -65,13 +72,18 @@ class Watch(TrainerCallback):
         """Report a step.
 
         Raises:
-            DataError: the loss or the gradient is no longer a number; every rank sees the same and stops.
+            DivergedError: the loss or the gradient is no longer a number, or the loss jumps; every rank sees the same
+                and stops.
         """
         if "loss" not in logs:
             return
         step, loss, grad_norm = state.global_step, logs["loss"], float(logs["grad_norm"])
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            raise DataError(_diverged(step, loss, grad_norm))
+            raise DivergedError(f"at step {step} the loss is {loss} and the gradient's norm {grad_norm}", step)
+        before = [entry["loss"] for entry in _history(state)[-_STEPS_BEFORE - 1 : -1]]
+        if len(before) == _STEPS_BEFORE and loss > statistics.median(before) + self._job.recipe.loss_spike:
+            usual = f"{statistics.median(before):.3f} in the {_STEPS_BEFORE} steps before"
+            raise DivergedError(f"at step {step} the loss jumps to {loss:.3f}, from a median of {usual}", step)
         seconds = time.monotonic() - self._started
         self.tokens_per_second = (step - self._first_step) * self._tokens_per_step / seconds
         if state.is_world_process_zero:
@@ -89,8 +101,21 @@ class Watch(TrainerCallback):
         """Complete a checkpoint that every rank has written its part of, then remove the oldest."""
         distributed.barrier()
         if state.is_world_process_zero:
-            seal(checkpoint_folder(self._job.checkpoints, state.global_step), state.global_step, self._job.world_size)
+            seal(checkpoint_folder(self._job.checkpoints, state.global_step), self._done(state))
             rotate(self._job.checkpoints, self._job.recipe.keep_checkpoints)
+
+    def _done(self, state: TrainerState) -> Done:
+        job, num_batches = self._job, batch_of(state.global_step, self._job.skipped) + 1
+        return Done(
+            step=state.global_step,
+            world_size=job.world_size,
+            samples=(0, num_batches * job.recipe.batch_sequences),
+            skipped_batches=tuple(batch for batch in job.skipped if batch < num_batches),
+            tokens_trained=state.num_input_tokens_seen,
+            wall_seconds=self._seconds_before + time.monotonic() - self._started,
+            libraries={library: version(library) for library in _LIBRARIES},
+            devices=_devices(job),
+        )
 
 
 def train_rank(job: TrainingJob, rank: int, report: Report) -> None:
@@ -98,7 +123,7 @@ def train_rank(job: TrainingJob, rank: int, report: Report) -> None:
 
     Raises:
         ConfigError: no network can be built from the architecture.
-        DataError: the loss, a gradient or a weight is no longer a number.
+        DivergedError: the loss, a gradient or a weight is no longer a number, or the loss jumps.
     """
     started = time.monotonic()
     adjust_deepspeed()
@@ -114,7 +139,7 @@ def train_rank(job: TrainingJob, rank: int, report: Report) -> None:
     trainer = RankTrainer(
         model=network,
         args=_arguments(job),
-        train_dataset=SamplesInOrder(shards, recipe.seed, recipe.steps * recipe.batch_sequences),
+        train_dataset=SamplesInOrder(shards, recipe, job.skipped),
         data_collator=already_stacked,
         callbacks=[watch],
     )
@@ -189,26 +214,22 @@ def _save(network: PreTrainedModel, weights: dict[str, torch.Tensor], state: Tra
     """Write the model as ``from_pretrained`` reads it, in the recipe's own precision: what was trained is measured.
 
     Raises:
-        DataError: the last step made a weight infinite.
+        DivergedError: the last step made a weight infinite.
     """
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:
-        raise DataError(f"after the last step, {state.global_step}, the weights {broken[0]} are not finite; {_REMEDY}")
+        message = f"after the last step, {state.global_step}, the weights {broken[0]} are not finite"
+        raise DivergedError(message, state.global_step)
     network.config.use_cache = True
-    network.save_pretrained(folder, state_dict=weights, max_shard_size="1TB")
+    # A matrix that stands in two places is written once, as from_pretrained expects it.
+    once = {name: tensor for name, tensor in weights.items() if name not in network.all_tied_weights_keys}
+    network.save_pretrained(folder, state_dict=once, max_shard_size="1TB")
     (folder / HISTORY).write_text(json.dumps(_history(state)) + "\n")
 
 
 def _history(state: TrainerState) -> list[dict[str, float]]:
     columns = ("step", "loss", "learning_rate", "grad_norm")
     return [{name: entry[name] for name in columns} for entry in state.log_history if "loss" in entry]
-
-
-_REMEDY = "lower training.learning_rate or training.max_gradient_norm, or raise training.warmup_steps"
-
-
-def _diverged(step: int, loss: float, grad_norm: float) -> str:
-    return f"at step {step} the loss is {loss} and the gradient's norm {grad_norm}; {_REMEDY}"
 
 
 def _devices(job: TrainingJob) -> tuple[str, ...]:

@@ -88,6 +88,9 @@ def test_any_way_of_asking_gives_the_same_samples() -> None:
     assert whole[:595].tolist() == list(itertools.chain(*[part.tolist() for part in parts]))
     shuffled = np.random.default_rng(0).permutation(600)
     assert (sequences_of(order, shuffled) == whole[shuffled]).all()
+    many = sequences_of(order, np.arange(100_000))
+    assert (many[:600] == whole).all()
+    assert (many[99_000:] == sequences_of(order, np.arange(99_000, 100_000))).all()
 
 
 MIXES = [

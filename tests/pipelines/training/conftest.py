@@ -95,6 +95,7 @@ def make_recipe(**changes: Any) -> TrainingConfig:
         "batch_sequences": 4,
         "warmup_steps": 0,
         "learning_rate": 1e-3,
+        "precision": "fp32",
         "gpus": {"count": 2},
     }
     return TrainingConfig.model_validate({**usual, **changes})

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from forge_pipelines.training.checkpoints import MARKER, checkpoint_folder, latest_complete, rotate, seal
+from forge_pipelines.training.checkpoints import (
+    MARKER,
+    Done,
+    checkpoint_folder,
+    latest_complete,
+    read_checkpoint,
+    rotate,
+    seal,
+)
 
 
 @pytest.fixture
@@ -13,8 +21,21 @@ def checkpoints(tmp_path: Path) -> Path:
     root = tmp_path / "checkpoints"
     for step in (8, 9, 10):
         write_checkpoint(root, step)
-        seal(checkpoint_folder(root, step), step, world_size=2)
+        seal(checkpoint_folder(root, step), done(step))
     return root
+
+
+def done(step: int) -> Done:
+    return Done(
+        step=step,
+        world_size=2,
+        samples=(0, 4 * step),
+        skipped_batches=(),
+        tokens_trained=100 * step,
+        wall_seconds=0.5 * step,
+        libraries={"torch": "2.13.0"},
+        devices=("CPU",),
+    )
 
 
 def write_checkpoint(root: Path, step: int) -> None:
@@ -31,6 +52,12 @@ def resume_step(root: Path) -> tuple[int | None, list[str]]:
 
 def test_the_newest_complete_checkpoint_is_used(checkpoints: Path) -> None:
     assert resume_step(checkpoints) == (10, [])
+
+
+def test_a_checkpoint_says_what_was_done_when_it_was_saved(checkpoints: Path) -> None:
+    checkpoint = read_checkpoint(checkpoint_folder(checkpoints, 9))
+    assert checkpoint.model_dump(exclude={"files"}) == done(9).model_dump()
+    assert [file.path for file in checkpoint.files] == ["global_step/weights.pt"]
 
 
 def test_nothing_saved_means_nothing_to_go_on_from(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from forge_pipelines.errors import ConfigError, DataError, PlatformError
@@ -19,6 +21,7 @@ from forge_pipelines.manifest import Classification, Manifest
 from forge_pipelines.progress import Progress
 from forge_pipelines.shards.reading import open_shards
 from forge_pipelines.store import Publication, Store, hash_file
+from forge_pipelines.training.checkpoints import read_checkpoint
 from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.ranks import TrainingEnvironment
 from forge_pipelines.training.stage import train
@@ -132,17 +135,17 @@ def test_the_first_loss_is_the_untrained_networks_on_the_first_samples_of_the_or
     config = recipe(**LONG)
     shards = open_shards(store.open(store.latest("words", "tokenized_shards")))
     network = build_network(config.architecture, shards.tokenizer_folder, config.seed)
-    batch = SamplesInOrder(shards, config.seed, 240).__getitems__([0, 1, 2, 3])
+    batch = SamplesInOrder(shards, config).__getitems__([0, 1, 2, 3])
     with torch.no_grad():
         loss = network(**batch, use_cache=False).loss.item()
     history = json.loads((store.open(publication.manifest) / "history.json").read_text())
     assert loss == pytest.approx(history[0]["loss"], rel=1e-5)
 
 
-def test_every_label_of_every_sample_is_counted_once(control: tuple[Store, Publication]) -> None:
+def test_every_label_of_every_sample_is_counted_once(control: tuple[Store, Publication], recipe: Recipe) -> None:
     store, publication = control
     shards = open_shards(store.open(store.latest("words", "tokenized_shards")))
-    labels = SamplesInOrder(shards, 0, 240).__getitems__(range(240))["labels"]
+    labels = SamplesInOrder(shards, recipe(**LONG)).__getitems__(range(240))["labels"]
     assert publication.manifest.counts["tokens_trained"] == int((labels != -100).sum())
 
 
@@ -163,6 +166,22 @@ def test_the_same_request_again_starts_no_process(
     assert not again.fresh
     assert again.manifest == publication.manifest
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_checkpoint_in_progress_says_what_was_consumed_by_whom_and_in_what_time(
+    interrupted: Path, recipe: Recipe
+) -> None:
+    store = Store(str(interrupted / "store"), interrupted / "scratch")
+    shards = open_shards(store.open(store.latest("words", "tokenized_shards")))
+    folders = [marker.parent for marker in (interrupted / "scratch").rglob("checkpoint-*/complete.json")]
+    first, second = sorted((read_checkpoint(folder) for folder in folders), key=lambda each: each.step)
+    for each in (first, second):
+        assert (each.samples, each.skipped_batches, each.world_size) == ((0, 4 * each.step), (), 2)
+        labels = SamplesInOrder(shards, recipe(**LONG)).__getitems__(range(4 * each.step))["labels"]
+        assert each.tokens_trained == int((labels != -100).sum())
+        assert each.libraries["torch"] == version("torch")
+        assert len(each.devices) == 1
+    assert 0 < first.wall_seconds < second.wall_seconds
 
 
 def test_a_killed_training_goes_on_from_its_last_checkpoint_to_the_very_same_weights(
@@ -207,6 +226,19 @@ def test_zero_3_publishes_whole_weights(
     network = AutoModelForCausalLM.from_pretrained(store.open(publication.manifest))
     assert publication.manifest.counts["parameters"] == sum(parameter.numel() for parameter in network.parameters())
     assert publication.manifest.measured["world_size"] == 2
+
+
+def test_a_matrix_that_stands_in_two_places_is_published_once(
+    store: Store, shards: Manifest, recipe: Recipe, environment: TrainingEnvironment
+) -> None:
+    config = recipe(gpus={"count": 1})
+    tied = recipe(gpus={"count": 1}, architecture={**config.architecture, "tie_word_embeddings": True})
+    for each, expected in ((config, True), (tied, False)):
+        folder = store.open(train("tiny", shards, each, store, environment).manifest)
+        assert ("lm_head.weight" in load_file(folder / "model.safetensors")) is expected
+        network, found = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+        assert not found["missing_keys"]
+        assert torch.equal(network.lm_head.weight, network.model.embed_tokens.weight) is not expected
 
 
 def test_bf16_trains_on_one_rank_and_without_a_compiler(

@@ -1,0 +1,54 @@
+"""The number format of a network where nobody names one: bf16 where the device has units that multiply it, else fp32.
+
+A CPU may know bf16 and still be slow at it: without tiles (AMX), one with ``avx512_bf16`` takes 1.5 to 2 times as
+long as in fp32. So the choice goes by what the device has, which stays the same for every relaunch of a training.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from forge_pipelines.training.config import TrainingConfig
+
+_TILES = "amx_bf16"
+_FIRST_CAPABILITY = (8, 0)
+"""CUDA's compute capability from which on GPUs multiply bf16: Ampere."""
+
+
+def settled(recipe: TrainingConfig) -> TrainingConfig:
+    """Return a recipe whose precision is no longer ``auto``: the same one where it names fp32 or bf16.
+
+    It goes by this machine's GPUs where the recipe asks for GPUs and there are any, and else by its CPU.
+    """
+    if recipe.precision != "auto":
+        return recipe
+    device: Literal["cpu", "cuda"] = "cuda" if recipe.gpus.count and _capabilities() else "cpu"
+    return recipe.model_copy(update={"precision": "bf16" if has_fast_bf16(device) else "fp32"})
+
+
+def has_fast_bf16(device: Literal["cpu", "cuda"], cpu: Path = Path("/proc/cpuinfo")) -> bool:
+    """Tell whether networks run faster in bf16 than in fp32 on this machine.
+
+    Args:
+        device: on its CPU, or on its GPUs: all of them must have bf16, because a step may be given any.
+        cpu: file in which Linux describes the processors.
+    """
+    if device == "cuda":
+        return min(_capabilities(), default=(0, 0)) >= _FIRST_CAPABILITY
+    described = (line.partition(":") for line in cpu.read_text().splitlines())
+    flags = next((flags for name, _, flags in described if name.strip() == "flags"), "")
+    return _TILES in flags.split()
+
+
+def _capabilities() -> list[tuple[int, int]]:
+    """Return the compute capability, major and minor, of each of this machine's GPUs; none without a driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded, pynvml.NVMLError_NoPermission):
+        return []
+    try:
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        return [pynvml.nvmlDeviceGetCudaComputeCapability(handle) for handle in handles]
+    finally:
+        pynvml.nvmlShutdown()

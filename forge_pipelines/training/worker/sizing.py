@@ -1,0 +1,189 @@
+"""`python -m forge_pipelines.training.worker.sizing job.json`: a network's sizes, and its times on the CPU, as JSON.
+
+The network is built on the meta device, where tensors have a shape and no numbers. What is timed is one or two of its
+layers, at their true widths, and its output matrix.
+"""
+
+import os
+import sys
+import time
+
+_STARTED = time.monotonic()
+
+from collections.abc import Callable  # noqa: E402
+from copy import deepcopy  # noqa: E402
+from pathlib import Path  # noqa: E402
+from statistics import median  # noqa: E402
+
+import psutil  # noqa: E402
+import torch  # noqa: E402
+from huggingface_hub.errors import StrictDataclassError  # noqa: E402
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel  # noqa: E402
+
+from forge_pipelines.errors import ConfigError  # noqa: E402
+from forge_pipelines.processes import die_with_parent  # noqa: E402
+from forge_pipelines.training.sizing import NetworkShape, Refused, Sized, SizingJob, Timing  # noqa: E402
+
+_TIMED_LAYERS = 2
+_TIMED_FLOPS = 1.5e11
+_TIMED_SECONDS = 0.6
+_UPDATED_PARAMETERS = 16_000_000
+_START_SECONDS = time.monotonic() - _STARTED
+
+
+def size(job: SizingJob) -> Sized:
+    """Build the network without its weights, and time its parts where the job says so.
+
+    Raises:
+        ConfigError: there is no such network, or it sees fewer tokens at once than a sequence has.
+    """
+    config = _configuration(job)
+    network = _build(config)
+    shape = _shape(network)
+    if job.sequence_length > shape.window:
+        message = f"sequences of {job.sequence_length} tokens are longer than the network sees at once"
+        raise ConfigError(f"{message} (max_position_embeddings is {shape.window}); lower shards.sequence_length")
+    timing = _time_parts(network, shape, job) if job.timed else None
+    return Sized(shape=shape, timing=timing, start_seconds=_START_SECONDS)
+
+
+def _configuration(job: SizingJob) -> PreTrainedConfig:
+    if job.base is not None:
+        return AutoConfig.from_pretrained(job.base, local_files_only=True, trust_remote_code=False)
+    assert job.architecture is not None
+    try:
+        return AutoConfig.for_model(**job.architecture, vocab_size=job.vocabulary, pad_token_id=None)
+    except (StrictDataclassError, ValueError, TypeError, KeyError) as error:
+        raise _no_network(str(error)) from error
+
+
+def _build(config: PreTrainedConfig) -> PreTrainedModel:
+    heads, groups = config.num_attention_heads, getattr(config, "num_key_value_heads", None)
+    if groups and heads % groups:
+        raise _no_network(f"num_attention_heads ({heads}) is no multiple of num_key_value_heads ({groups})")
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+    except (StrictDataclassError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
+        raise _no_network(str(error)) from error
+
+
+def _no_network(reason: str) -> ConfigError:
+    lines = reason.strip().splitlines() or ["it is empty"]
+    return ConfigError(f"training.architecture gives no network: {lines[-1].strip()}")
+
+
+def _shape(network: PreTrainedModel) -> NetworkShape:
+    config = network.config
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    table, output = network.get_input_embeddings().weight, network.get_output_embeddings().weight
+    experts, chosen = getattr(config, "num_local_experts", 0), getattr(config, "num_experts_per_tok", 0)
+    of_experts = sum(weight.numel() for name, weight in network.named_parameters() if ".experts." in name)
+    return NetworkShape(
+        model_type=config.model_type,
+        parameters=network.num_parameters(),
+        looked_up=0 if table is output else table.numel(),
+        idle=of_experts * (experts - chosen) // experts if experts else 0,
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        queries=heads * width,
+        keys=(getattr(config, "num_key_value_heads", None) or heads) * width,
+        mlp=config.intermediate_size,
+        experts=chosen if experts else 0,
+        vocabulary=config.vocab_size,
+        window=config.max_position_embeddings,
+    )
+
+
+def _time_parts(network: PreTrainedModel, shape: NetworkShape, job: SizingJob) -> Timing | None:
+    """Time layers, output matrix and update; None where this machine has too little free memory for that."""
+    torch.set_num_threads(job.threads)
+    dtype = torch.bfloat16 if job.precision == "bf16" else torch.float32
+    layers = min(_TIMED_LAYERS, shape.layers)
+    of_layer = sum(weight.numel() for weight in network.base_model.layers[0].parameters())
+    head = shape.vocabulary * shape.hidden
+    batch, length = _affordable(job, layers * of_layer + head)
+    tokens = batch * length
+    needed = 12 * (layers * of_layer + head) + 16 * tokens * shape.vocabulary + 12 * _UPDATED_PARAMETERS
+    if needed > psutil.virtual_memory().available / 2:
+        return None
+    whole = job.micro_batch * job.sequence_length / tokens
+    return Timing(
+        layer=whole * _time_layers(network.config, layers, batch, length, dtype) / layers,
+        head=whole * _time_head(shape, tokens, dtype),
+        update=_time_update() * 1e6 / _UPDATED_PARAMETERS,
+    )
+
+
+def _affordable(job: SizingJob, parameters: int) -> tuple[int, int]:
+    """Return how many sequences of how many tokens are timed: the micro-batch, or what a few seconds allow of it."""
+    tokens = max(int(_TIMED_FLOPS / (6 * parameters)), 64)
+    length = min(job.sequence_length, tokens)
+    return max(1, min(job.micro_batch, tokens // length)), length
+
+
+def _time_layers(config: PreTrainedConfig, layers: int, batch: int, length: int, dtype: torch.dtype) -> float:
+    short = deepcopy(config)
+    short.num_hidden_layers, short.vocab_size, short.pad_token_id = layers, 64, None
+    if getattr(short, "layer_types", None):
+        short.layer_types = short.layer_types[:layers]
+    stack = AutoModel.from_config(short, dtype=dtype, attn_implementation="sdpa")
+    inputs_BTh = torch.randn(batch, length, config.hidden_size, dtype=dtype, requires_grad=True)  # noqa: N806
+    # Two documents a sequence: attention needs the mask that packed sequences need.
+    positions_BT = (torch.arange(length) % max(1, length // 2)).expand(batch, length)  # noqa: N806
+
+    def work() -> None:
+        outputs = stack(inputs_embeds=inputs_BTh, position_ids=positions_BT, use_cache=False)
+        outputs.last_hidden_state.sum().backward()
+
+    return _seconds(work)
+
+
+def _time_head(shape: NetworkShape, tokens: int, dtype: torch.dtype) -> float:
+    # Small, as a network's are: a CPU takes ten times as long over the tiny gradients that large logits give.
+    matrix_Vh = (torch.randn(shape.vocabulary, shape.hidden) * 0.02).to(dtype).requires_grad_()  # noqa: N806 - the shape
+    hidden_Nh = torch.randn(tokens, shape.hidden, dtype=dtype, requires_grad=True)  # noqa: N806
+    labels_N = torch.randint(shape.vocabulary, (tokens,))  # noqa: N806
+
+    def work() -> None:
+        logits_NV = torch.nn.functional.linear(hidden_Nh, matrix_Vh)  # noqa: N806
+        torch.nn.functional.cross_entropy(logits_NV.float(), labels_N).backward()
+
+    return _seconds(work)
+
+
+def _time_update() -> float:
+    weights = torch.zeros(_UPDATED_PARAMETERS, requires_grad=True)
+    weights.grad = torch.randn(_UPDATED_PARAMETERS)
+    return _seconds(torch.optim.AdamW([weights], fused=True).step)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Return how long a piece of work takes once it has been done before: the median of several times."""
+    work()
+    times: list[float] = []
+    while len(times) < 2 or sum(times) < _TIMED_SECONDS:
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+def main(job_path: Path) -> int:
+    """Answer; return 0, or 1 after a refusal."""
+    job = SizingJob.model_validate_json(job_path.read_bytes())
+    die_with_parent(job.parent_pid)
+    # Standard output carries the one line; what libraries print goes to standard error, the log.
+    with os.fdopen(os.dup(1), "w") as channel:
+        os.dup2(2, 1)
+        try:
+            channel.write(size(job).model_dump_json() + "\n")
+        except ConfigError as error:
+            channel.write(Refused(message=str(error)).model_dump_json() + "\n")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -34,6 +34,7 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "gpt_neox": {"intermediate_size": 1024},
 }
 BATCH, LENGTH, VOCABULARY = 2, 128, 512
+_RANK, _LAUNCHER = "forge_pipelines.training.worker", "forge_pipelines.training.worker.launch"
 
 
 def architecture(family: str, layers: int = 2) -> dict[str, Any]:
@@ -118,7 +119,9 @@ def peaks() -> Iterator[dict[int, int]]:
         while not over.wait(0.02):
             for process in psutil.Process().children(recursive=True):
                 try:
-                    if "forge_pipelines.training.worker" in process.cmdline():
+                    # What a rank forks for a moment has its command line, and the rank for a parent.
+                    launcher = process.parent()
+                    if launcher and _LAUNCHER in launcher.cmdline() and _RANK in process.cmdline():
                         status = Path(f"/proc/{process.pid}/status").read_text()
                         found[process.pid] = int(status.partition("VmHWM:")[2].split()[0]) * 1024
                 except (psutil.NoSuchProcess, OSError, IndexError):

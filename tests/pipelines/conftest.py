@@ -80,4 +80,5 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
     yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    # At once out of sight, and gone with the last file that a failed test still holds open.
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -13,6 +13,9 @@ from forge_pipelines.training.config import TrainingConfig
 HISTORY = "history.json"
 """The published file that lists step, loss, learning rate and gradient norm of every step."""
 
+LIBRARIES = ("torch", "transformers", "deepspeed", "accelerate", "safetensors")
+"""Those whose versions the record of a training names."""
+
 _PREFIX = "forge-training-event: "
 
 Fault = Literal["config", "data", "platform"]

@@ -23,7 +23,7 @@ from forge_pipelines.store import Made, Publication, Store
 from forge_pipelines.training.batches import batch_of
 from forge_pipelines.training.checkpoints import Checkpoint, checkpoint_folder, latest_complete
 from forge_pipelines.training.config import TrainingConfig
-from forge_pipelines.training.job import HISTORY, DivergedError, Finished, StepDone, TrainingJob
+from forge_pipelines.training.job import HISTORY, LIBRARIES, DivergedError, Finished, StepDone, TrainingJob
 from forge_pipelines.training.pictures import draw_loss
 from forge_pipelines.training.precision import settled
 from forge_pipelines.training.ranks import TrainingEnvironment, run_ranks
@@ -233,7 +233,7 @@ class _Training:
             "samples": [0, (self.config.steps + len(self._skipped)) * self.config.batch_sequences],
             "skipped_batches": [*self._skipped],
             "tokens_trained": finished.tokens_trained,
-            "libraries": {library: version(library) for library in (*_LIBRARIES, "accelerate", "safetensors")},
+            "libraries": {library: version(library) for library in LIBRARIES},
         }
         (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
 

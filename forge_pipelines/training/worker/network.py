@@ -37,7 +37,7 @@ def build_network(architecture: Mapping[str, Any], tokenizer_folder: Path, seed:
     torch.manual_seed(seed)
     try:
         config = AutoConfig.for_model(**architecture, **tokens)
-        _check_heads(config)
+        check_heads(config)
         return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
     except (StrictDataclassError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
@@ -56,7 +56,12 @@ def load_base(folder: Path) -> PreTrainedModel:
     )
 
 
-def _check_heads(config: PreTrainedConfig) -> None:
+def check_heads(config: PreTrainedConfig) -> None:
+    """Check that the heads of attention can be grouped as a configuration says.
+
+    Raises:
+        ValueError: they cannot.
+    """
     # transformers finds this out in the first step, in words about tensors: a family's default may be the culprit.
     heads, groups = config.num_attention_heads, getattr(config, "num_key_value_heads", None)
     if groups and heads % groups:

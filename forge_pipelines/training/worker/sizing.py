@@ -23,6 +23,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrained
 from forge_pipelines.errors import ConfigError  # noqa: E402
 from forge_pipelines.processes import die_with_parent  # noqa: E402
 from forge_pipelines.training.sizing import NetworkShape, Refused, Sized, SizingJob, Timing  # noqa: E402
+from forge_pipelines.training.worker.network import check_heads  # noqa: E402
 
 _TIMED_LAYERS = 2
 _TIMED_FLOPS = 1.5e11
@@ -58,10 +59,8 @@ def _configuration(job: SizingJob) -> PreTrainedConfig:
 
 
 def _build(config: PreTrainedConfig) -> PreTrainedModel:
-    heads, groups = config.num_attention_heads, getattr(config, "num_key_value_heads", None)
-    if groups and heads % groups:
-        raise _no_network(f"num_attention_heads ({heads}) is no multiple of num_key_value_heads ({groups})")
     try:
+        check_heads(config)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
     except (StrictDataclassError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:

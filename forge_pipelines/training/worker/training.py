@@ -19,14 +19,13 @@ from forge_pipelines.errors import ConfigError
 from forge_pipelines.shards.reading import Shards, open_shards
 from forge_pipelines.training.batches import batch_of
 from forge_pipelines.training.checkpoints import Done, checkpoint_folder, read_checkpoint, rotate, seal
-from forge_pipelines.training.job import HISTORY, DivergedError, Event, Finished, StepDone, TrainingJob
+from forge_pipelines.training.job import HISTORY, LIBRARIES, DivergedError, Event, Finished, StepDone, TrainingJob
 from forge_pipelines.training.worker.network import build_network, load_base
 from forge_pipelines.training.worker.samples import SamplesInOrder, already_stacked
 from forge_pipelines.training.worker.zero import adjust_deepspeed, deepspeed_config
 
 Report = Callable[[Event], None]
 _TIMEOUT = timedelta(minutes=30)
-_LIBRARIES = ("torch", "transformers", "deepspeed", "accelerate", "safetensors")
 _STEPS_BEFORE = 32
 """By the losses of so many steps a loss is found to jump."""
 
@@ -113,7 +112,7 @@ class Watch(TrainerCallback):
             skipped_batches=tuple(batch for batch in job.skipped if batch < num_batches),
             tokens_trained=state.num_input_tokens_seen,
             wall_seconds=self._seconds_before + time.monotonic() - self._started,
-            libraries={library: version(library) for library in _LIBRARIES},
+            libraries={library: version(library) for library in LIBRARIES},
             devices=_devices(job),
         )
 

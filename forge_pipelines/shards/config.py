@@ -1,8 +1,13 @@
 """What a model's YAML may say under `shards:`."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from forge_pipelines.manifest import Name, Value
+
+Examples = Literal["texts", "chats", "preferences"]
+"""What a model learns from: texts, the answers of chats, or pairs of a better and a worse answer."""
 
 
 class CorpusShare(Value):

@@ -23,6 +23,7 @@ class Done(Value):
     """What a training had done when it saved a checkpoint.
 
     Attributes:
+        training: what the training is known by: no other goes on from its checkpoints.
         step: the step after which it was saved.
         world_size: how many ranks saved it.
         samples: the samples of the order that were consumed, from the first to before the last named here.
@@ -33,6 +34,7 @@ class Done(Value):
         devices: names of the GPUs, or of the processor.
     """
 
+    training: str
     step: int
     world_size: int
     samples: tuple[int, int]
@@ -71,11 +73,12 @@ def seal(folder: Path, done: Done) -> None:
     _sync(folder.parent)
 
 
-def rotate(root: Path, keep: int) -> None:
-    """Remove all complete checkpoints but the last ``keep``."""
+def rotate(root: Path, keep: int, keep_every: int | None) -> None:
+    """Remove all complete checkpoints but the last ``keep``, and those after every ``keep_every`` steps."""
     complete = [folder for folder in _newest_first(root) if (folder / MARKER).is_file()]
     for folder in complete[keep:]:
-        _remove(folder)
+        if keep_every is None or _step_of(folder) % keep_every:
+            _remove(folder)
 
 
 def latest_complete(root: Path, warn: Callable[[str], None]) -> Checkpoint | None:
@@ -108,7 +111,11 @@ def _find_damage(folder: Path) -> str | None:
 
 def _newest_first(root: Path) -> list[Path]:
     folders = [folder for folder in root.glob(f"{_PREFIX}*") if folder.name.removeprefix(_PREFIX).isdecimal()]
-    return sorted(folders, key=lambda folder: int(folder.name.removeprefix(_PREFIX)), reverse=True)
+    return sorted(folders, key=_step_of, reverse=True)
+
+
+def _step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix(_PREFIX))
 
 
 def _remove(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from forge_pipelines.errors import ConfigError, DataError, ForgeError, PlatformError
 from forge_pipelines.manifest import Name, Value
-from forge_pipelines.training.config import TrainingConfig
+from forge_pipelines.training.recipe import Recipe
 
 HISTORY = "history.json"
 """The published file that lists step, loss, learning rate and gradient norm of every step."""
@@ -27,6 +27,7 @@ class TrainingJob(Value):
 
     Attributes:
         name: the model's name, for messages.
+        key: what the training is known by; its checkpoints carry it.
         shards: a verified shards folder.
         base: a verified base's folder, whose weights training begins with; None where the recipe describes a network.
         checkpoints: folder of the checkpoints, made or to be made.
@@ -37,12 +38,13 @@ class TrainingJob(Value):
     """
 
     name: Name
+    key: str
     shards: Path
     base: Path | None
     checkpoints: Path
     output: Path
     rendezvous: Path
-    recipe: TrainingConfig
+    recipe: Recipe
     device: Literal["cpu", "cuda"]
     world_size: int
     resume_from: Path | None

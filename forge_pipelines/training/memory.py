@@ -30,7 +30,7 @@ in fp32: probabilities, their gradient and that of the logits. Nothing is recomp
 from pydantic import Field
 
 from forge_pipelines.manifest import Value
-from forge_pipelines.training.config import TrainingConfig
+from forge_pipelines.training.recipe import Recipe
 from forge_pipelines.training.sizing import NetworkShape
 
 _BUCKET, _LIVE = 500_000_000, 1_000_000_000
@@ -105,7 +105,7 @@ class Memory(Value):
         return sum(self.parts.values())
 
 
-def layout_of(recipe: TrainingConfig, sequence_length: int) -> Layout:
+def layout_of(recipe: Recipe, sequence_length: int) -> Layout:
     """Return the layout of a recipe whose precision is settled."""
     of_a_rank = recipe.batch_sequences // recipe.ranks
     return Layout(

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Literal
 
 from forge_pipelines.bases.stage import latest_base
-from forge_pipelines.errors import DataError
+from forge_pipelines.errors import ConfigError, DataError
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.processes import available_cores
 from forge_pipelines.shards.config import ShardsConfig
 from forge_pipelines.store import Store
 from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.memory import Memory, layout_of, memory_of
-from forge_pipelines.training.planned_tokens import Tokens, planned_tokens, shards_made
-from forge_pipelines.training.precision import settled
+from forge_pipelines.training.planned_tokens import Tokens, known_sequences, shards_made
+from forge_pipelines.training.precision import settled_precision
+from forge_pipelines.training.recipe import Recipe, recipe_of
 from forge_pipelines.training.remedies import Machine, needed_bytes, remedies
 from forge_pipelines.training.sizing import NetworkShape, SizingJob, size_up
 from forge_pipelines.training.speed import Pace, pace_of_earlier, pace_of_peak, pace_of_times
@@ -27,7 +28,7 @@ class Plan:
     """What a training will take.
 
     Attributes:
-        recipe: with its precision settled.
+        recipe: with nothing left open.
         memory: of one rank.
         needed_bytes: of one GPU; on a CPU, of all ranks together.
         remedies: where that is too much, what would fit, each in words; the least change first.
@@ -37,7 +38,7 @@ class Plan:
     name: str
     begins_with: str
     machine: Machine
-    recipe: TrainingConfig
+    recipe: Recipe
     shape: NetworkShape
     tokens: Tokens
     memory: Memory
@@ -84,13 +85,18 @@ def make_plan(
         log: file of the process that sizes the network.
 
     Raises:
-        ConfigError: the recipe gives no network, or one that sees fewer tokens at once than a sequence has.
+        ConfigError: the recipe gives no network, or one that sees fewer tokens at once than a sequence has; or its
+            length is said in epochs, and nobody knows how many sequences there are.
         DataError: the base was never brought in, or is damaged.
         PlatformError: the process that sizes the network was killed.
     """
     base = latest_base(base_name, store) if base_name else None
-    recipe = training.model_copy(update={"precision": _precision(training, machine)})
-    layout, made = layout_of(recipe, shards.sequence_length), shards_made(name, shards, store)
+    made = shards_made(name, shards, store)
+    sequences, source = known_sequences(shards, made, store)
+    if training.epochs is not None and sequences is None:
+        raise ConfigError(f"{name} is trained for {training.epochs:g} epochs, and {source}; make its corpora first")
+    recipe = recipe_of(training, sequences, shards.sequence_length, _precision(training, machine))
+    layout = layout_of(recipe, shards.sequence_length)
     earlier = pace_of_earlier(recipe, shards.sequence_length, base, machine.device, store)
     job = SizingJob(
         architecture=recipe.architecture,
@@ -99,7 +105,7 @@ def make_plan(
         sequence_length=shards.sequence_length,
         timed=earlier is None and machine.here and not machine.on_gpu,
         micro_batch=layout.micro_batch,
-        precision="bf16" if recipe.precision == "bf16" else "fp32",
+        precision=recipe.precision,
         threads=max(1, available_cores() // recipe.ranks),
         parent_pid=0,
     )
@@ -116,7 +122,7 @@ def make_plan(
         machine=machine,
         recipe=recipe,
         shape=sized.shape,
-        tokens=planned_tokens(recipe, shards, made, store),
+        tokens=Tokens(recipe.steps, recipe.batch_sequences, shards.sequence_length, sequences, source),
         memory=memory_of(sized.shape, layout, on_gpu=machine.on_gpu),
         needed_bytes=needed,
         remedies=() if fits else tuple(remedies(sized.shape, layout, recipe.batch_sequences, machine)),
@@ -124,11 +130,13 @@ def make_plan(
     )
 
 
-def _precision(training: TrainingConfig, machine: Machine) -> Literal["auto", "fp32", "bf16"]:
-    """Return the precision that training will have there: see `settled`."""
-    if training.precision != "auto" or machine.here:
+def _precision(training: TrainingConfig, machine: Machine) -> Literal["fp32", "bf16"]:
+    """Return the precision that training will have there: see `settled_precision`."""
+    if training.precision != "auto":
+        return training.precision
+    if machine.here:
         on_cpu = training.model_copy(update={"gpus": training.gpus.model_copy(update={"count": 0})})
-        return settled(training if machine.on_gpu else on_cpu).precision
+        return settled_precision(training if machine.on_gpu else on_cpu)
     knows_bf16 = machine.card is None or machine.card.bf16_teraflops or machine.card.fp32_teraflops is None
     return "bf16" if knows_bf16 else "fp32"
 

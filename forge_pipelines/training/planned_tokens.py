@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.shards.config import ShardsConfig
 from forge_pipelines.store import Store
-from forge_pipelines.training.config import TrainingConfig
 
 _TOLD_APART_BY = ("corpora", "tokenizer", "sequence_length")
 _CHARACTERS_A_TOKEN = 4
@@ -51,24 +50,22 @@ def shards_made(name: str, config: ShardsConfig, store: Store) -> Manifest | Non
     return made if is_same else None
 
 
-def planned_tokens(recipe: TrainingConfig, config: ShardsConfig, made: Manifest | None, store: Store) -> Tokens:
-    """Return what a recipe reads; ``made`` are the shards, if they exist."""
+def known_sequences(config: ShardsConfig, made: Manifest | None, store: Store) -> tuple[int | None, str]:
+    """Return how many sequences there are and how that is known; ``made`` are the shards, if they exist."""
     if made:
-        sequences, source = int(made.counts["sequences"]), "as its shards have them"
-    else:
-        sequences, source = _guess_sequences(config, store)
-    return Tokens(recipe.steps, recipe.batch_sequences, config.sequence_length, sequences or None, source)
+        return int(made.counts["sequences"]), "as its shards have them"
+    return _guess_sequences(config, store)
 
 
-def _guess_sequences(config: ShardsConfig, store: Store) -> tuple[int, str]:
+def _guess_sequences(config: ShardsConfig, store: Store) -> tuple[int | None, str]:
     """Guess how many sequences the corpora's training documents give."""
     stages = [f"{share.corpus}/validated_corpus" for share in config.corpora]
     missing = sorted(set(stages) - set(store.pointers(stages)))
     if missing:
-        return 0, f"{missing[0]} was never made, so nobody knows how many sequences there are"
+        return None, f"{missing[0]} was never made, so nobody knows how many sequences there are"
     characters = 0.0
     for share in config.corpora:
         counts = store.latest(share.corpus, "validated_corpus").counts
         characters += counts["characters"] * counts["train"] / max(1, counts["train"] + counts["heldout"])
     sequences = int(characters / _CHARACTERS_A_TOKEN / config.sequence_length)
-    return sequences, f"guessed at {_CHARACTERS_A_TOKEN} characters a token: its shards were never made"
+    return sequences or None, f"guessed at {_CHARACTERS_A_TOKEN} characters a token: its shards were never made"

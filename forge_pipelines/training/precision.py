@@ -14,15 +14,15 @@ _FIRST_CAPABILITY = (8, 0)
 """CUDA's compute capability from which on GPUs multiply bf16: Ampere."""
 
 
-def settled(recipe: TrainingConfig) -> TrainingConfig:
-    """Return a recipe whose precision is no longer ``auto``: the same one where it names fp32 or bf16.
+def settled_precision(config: TrainingConfig) -> Literal["fp32", "bf16"]:
+    """Return the precision that a recipe names, or what ``auto`` becomes on this machine.
 
     It goes by this machine's GPUs where the recipe asks for GPUs and there are any, and else by its CPU.
     """
-    if recipe.precision != "auto":
-        return recipe
-    device: Literal["cpu", "cuda"] = "cuda" if recipe.gpus.count and _capabilities() else "cpu"
-    return recipe.model_copy(update={"precision": "bf16" if has_fast_bf16(device) else "fp32"})
+    if config.precision != "auto":
+        return config.precision
+    device: Literal["cpu", "cuda"] = "cuda" if config.gpus.count and _capabilities() else "cpu"
+    return "bf16" if has_fast_bf16(device) else "fp32"
 
 
 def has_fast_bf16(device: Literal["cpu", "cuda"], cpu: Path = Path("/proc/cpuinfo")) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 from forge_pipelines.bases.stage import ROLE
 from forge_pipelines.manifest import Manifest, Value
 from forge_pipelines.store import Store
-from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.memory import Layout
+from forge_pipelines.training.recipe import Recipe
 from forge_pipelines.training.sizing import NetworkShape, Sized
 
 UTILIZATION = 0.4
@@ -55,7 +55,7 @@ def flops_per_token(shape: NetworkShape, sequence_length: int) -> int:
     return 6 * multiplied + 12 * shape.layers * shape.queries * sequence_length
 
 
-def pace_of_peak(shape: NetworkShape, layout: Layout, recipe: TrainingConfig, peak_flops: float) -> Pace:
+def pace_of_peak(shape: NetworkShape, layout: Layout, recipe: Recipe, peak_flops: float) -> Pace:
     """Return the pace of GPUs, by what one of them does at most, in FLOP/s."""
     working = layout.tokens * flops_per_token(shape, layout.sequence_length) / (peak_flops * UTILIZATION)
     launching = shape.layers * _LAUNCHES_OF_A_LAYER_SECONDS
@@ -71,7 +71,7 @@ def pace_of_peak(shape: NetworkShape, layout: Layout, recipe: TrainingConfig, pe
     )
 
 
-def pace_of_times(sized: Sized, layout: Layout, recipe: TrainingConfig) -> Pace | None:
+def pace_of_times(sized: Sized, layout: Layout, recipe: Recipe) -> Pace | None:
     """Return the pace of this machine's CPU, by the times of the network's parts; None where none were taken."""
     timing, shape = sized.timing, sized.shape
     if timing is None:
@@ -87,18 +87,18 @@ def pace_of_times(sized: Sized, layout: Layout, recipe: TrainingConfig) -> Pace 
     )
 
 
-def num_checkpoints(recipe: TrainingConfig) -> int:
+def num_checkpoints(recipe: Recipe) -> int:
     """Return how many checkpoints a training saves; the last one after its last step."""
     return -(-recipe.steps // recipe.checkpoint_every_steps)
 
 
-def _saving_seconds(shape: NetworkShape, layout: Layout, recipe: TrainingConfig, bytes_per_second: float) -> float:
+def _saving_seconds(shape: NetworkShape, layout: Layout, recipe: Recipe, bytes_per_second: float) -> float:
     of_a_checkpoint = shape.parameters * (8 + 4 + layout.number_bytes)
     return (num_checkpoints(recipe) * of_a_checkpoint + layout.number_bytes * shape.parameters) / bytes_per_second
 
 
 def pace_of_earlier(
-    recipe: TrainingConfig, sequence_length: int, base: Manifest | None, device: str, store: Store
+    recipe: Recipe, sequence_length: int, base: Manifest | None, device: str, store: Store
 ) -> Pace | None:
     """Return the pace of the last training of the same shape on the same device, under whatever name; None if none was.
 

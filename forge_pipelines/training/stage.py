@@ -25,12 +25,12 @@ from forge_pipelines.training.checkpoints import Checkpoint, checkpoint_folder, 
 from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.job import HISTORY, LIBRARIES, DivergedError, Finished, StepDone, TrainingJob
 from forge_pipelines.training.pictures import draw_loss
-from forge_pipelines.training.precision import settled
 from forge_pipelines.training.ranks import TrainingEnvironment, run_ranks
+from forge_pipelines.training.recipe import Recipe, settle
 
 __all__ = ["CODE_VERSION", "HISTORY", "RECORD", "train", "training_request"]
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 RECORD = "training.json"
 LOSS_PICTURE = "loss.png"
 _SKIPPED = "skipped.json"
@@ -41,19 +41,23 @@ _REMEDY = (
     "or let such batches be skipped (training.skip_batches)"
 )
 _LIBRARIES = ("torch", "transformers", "deepspeed")
-_WITHOUT_EFFECT_ON_WEIGHTS = {"gpus", "keep_checkpoints", "checkpoint_every_steps"}
+_WITHOUT_EFFECT_ON_RESULT = {"gpus", "keep_checkpoints", "checkpoint_every_steps", "stall_seconds"}
 
 
 def training_request(name: str, shards: Manifest, config: TrainingConfig) -> StageRequest:
     """Return what a training is known by: its key stays the same through every interruption and relaunch.
 
-    A precision that the recipe leaves open is the one that this machine is faster at, and stands among the parameters.
+    What the recipe leaves open (a length in epochs, a precision) is settled first, and stands so among the parameters.
+
+    Raises:
+        ConfigError: the batch is smaller than what the ranks work on at once.
     """
+    recipe = settle(config, shards)
     return StageRequest(
         kind="trained_checkpoint",
         name=name,
         inputs={"shards": shards.fingerprint, **_base_input(shards, config)},
-        parameters=settled(config).model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_WEIGHTS),
+        parameters=recipe.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_RESULT),
         code_version=code_version(CODE_VERSION, *_LIBRARIES),
     )
 
@@ -95,7 +99,7 @@ def train(
     """
     request = training_request(name, shards, config)
     workspace = store.workspace(request)
-    training = _Training(name, shards, settled(config), store, environment, on_progress, workspace)
+    training = _Training(name, request.key, shards, settle(config, shards), store, environment, on_progress, workspace)
     # Its lock stands beside the workspace, which is removed in the end: it must stay the same file for all who wait.
     with alone_in(workspace, partial(training.say, "another process is training the same; waiting for it")):
         publication = store.obtain(request, training.make)
@@ -108,8 +112,9 @@ class _Training:
     """One call of the stage; ``workspace`` outlives it until the result is published."""
 
     name: str
+    key: str
     shards: Manifest
-    config: TrainingConfig
+    recipe: Recipe
     store: Store
     environment: TrainingEnvironment
     on_progress: OnProgress
@@ -127,19 +132,20 @@ class _Training:
         device = self._device()
         resume = self._resume_point()
         step = resume.step if resume else 0
-        where = f"{self.config.ranks} rank(s) on {device.upper()} in {self.config.precision}"
-        self.say(f"{where}, steps {step + 1} to {self.config.steps}")
+        where = f"{self.recipe.ranks} rank(s) on {device.upper()} in {self.recipe.precision}"
+        self.say(f"{where}, steps {step + 1} to {self.recipe.steps}")
         shards = self.store.open(self.shards)
         job = TrainingJob(
             name=self.name,
+            key=self.key,
             shards=shards,
             base=self._base_folder(),
             checkpoints=self._checkpoints,
             output=folder,
             rendezvous=self.workspace / "rendezvous",
-            recipe=self.config,
+            recipe=self.recipe,
             device=device,
-            world_size=self.config.ranks,
+            world_size=self.recipe.ranks,
             resume_from=checkpoint_folder(self._checkpoints, step) if resume else None,
             skipped=self._skipped,
         )
@@ -168,11 +174,11 @@ class _Training:
         Raises:
             DataError: no more may be.
         """
-        skipped, size = self._skipped, self.config.batch_sequences
+        skipped, size = self._skipped, self.recipe.batch_sequences
         batch = batch_of(error.step, skipped)
         samples = np.arange(batch * size, (batch + 1) * size)
         where = f"{error}, on samples {samples[0]} to {samples[-1]}, of {self._documents_of(samples)}"
-        if len(skipped) >= self.config.skip_batches:
+        if len(skipped) >= self.recipe.skip_batches:
             raise DataError(f"{where}; {_REMEDY}") from error
         unfinished = self.workspace / f"{_SKIPPED}.part"
         unfinished.write_text(json.dumps([*skipped, batch]))
@@ -181,13 +187,13 @@ class _Training:
 
     def _documents_of(self, samples: NDArray[np.int64]) -> str:
         folder = self.store.open(self.shards)
-        sequences = sequences_of(open_shards(folder).order(self.config.seed), samples)
+        sequences = sequences_of(open_shards(folder).order(self.recipe.seed), samples)
         names = [each["doc_id"][:_SHOWN_DIGITS] for each in documents_in(folder, sequences)]
         more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
         return f"documents {', '.join(names[:_MOST_NAMED])}{more}"
 
     def _base_folder(self) -> Path | None:
-        if self.config.architecture is not None:
+        if self.recipe.architecture is not None:
             return None
         base = base_of(self.shards, self.store)
         if base is None:
@@ -196,14 +202,14 @@ class _Training:
 
     def say(self, message: str) -> None:
         """Tell whoever listens."""
-        self.on_progress(Progress(f"{self.name}: training", total=self.config.steps, unit="steps", message=message))
+        self.on_progress(Progress(f"{self.name}: training", total=self.recipe.steps, unit="steps", message=message))
 
     def _on_step(self, done: StepDone) -> None:
         metrics = done.model_dump(exclude={"kind", "step"})
-        self.on_progress(Progress(f"{self.name}: training", done.step, self.config.steps, "steps", metrics))
+        self.on_progress(Progress(f"{self.name}: training", done.step, self.recipe.steps, "steps", metrics))
 
     def _device(self) -> Literal["cpu", "cuda"]:
-        asked, visible = self.config.gpus.count, self.environment.visible_gpus
+        asked, visible = self.recipe.gpus.count, self.environment.visible_gpus
         if asked == 0 or visible == 0:
             return "cpu"
         if visible < asked:
@@ -213,10 +219,10 @@ class _Training:
 
     def _resume_point(self) -> Checkpoint | None:
         checkpoint = latest_complete(self._checkpoints, self.say)
-        if checkpoint and checkpoint.world_size != self.config.ranks:
+        if checkpoint and checkpoint.world_size != self.recipe.ranks:
             message = (
                 f"{self.name}: the unfinished training in {self.workspace} was begun with {checkpoint.world_size} "
-                f"rank(s) and the recipe asks for {self.config.ranks}; set training.gpus.count back, or remove that "
+                f"rank(s) and the recipe asks for {self.recipe.ranks}; set training.gpus.count back, or remove that "
                 "folder to begin again"
             )
             raise ConfigError(message)
@@ -230,7 +236,7 @@ class _Training:
 
     def _write_record(self, folder: Path, finished: Finished) -> None:
         record = {
-            "samples": [0, (self.config.steps + len(self._skipped)) * self.config.batch_sequences],
+            "samples": [0, (self.recipe.steps + len(self._skipped)) * self.recipe.batch_sequences],
             "skipped_batches": [*self._skipped],
             "tokens_trained": finished.tokens_trained,
             "libraries": {library: version(library) for library in LIBRARIES},
@@ -239,7 +245,7 @@ class _Training:
 
     def _counts(self, finished: Finished) -> Mapping[str, Any]:
         return {
-            "steps": self.config.steps,
+            "steps": self.recipe.steps,
             "skipped_batches": [*self._skipped],
             "parameters": finished.parameters,
             "tokens_trained": finished.tokens_trained,
@@ -252,5 +258,5 @@ class _Training:
             "wall_seconds": round(finished.wall_seconds, 3),
             "device": device,
             "devices": list(finished.devices),
-            "world_size": self.config.ranks,
+            "world_size": self.recipe.ranks,
         }

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from forge_pipelines.shards.order import sequences_of
 from forge_pipelines.shards.reading import Shards
 from forge_pipelines.training.batches import batches_of
-from forge_pipelines.training.config import TrainingConfig
+from forge_pipelines.training.recipe import Recipe
 
 COLUMNS = ("input_ids", "position_ids", "labels")
 
@@ -25,7 +25,7 @@ class SamplesInOrder(Dataset[dict[str, torch.Tensor]]):
         skipped: the batches that no step consumes.
     """
 
-    def __init__(self, shards: Shards, recipe: TrainingConfig, skipped: Sequence[int] = ()) -> None:
+    def __init__(self, shards: Shards, recipe: Recipe, skipped: Sequence[int] = ()) -> None:
         self._rows = shards.sequences.with_format("arrow")
         self._length = shards.sequence_length
         self._order = shards.order(recipe.seed)

@@ -5,10 +5,10 @@ from typing import Any
 import deepspeed
 from deepspeed.runtime.utils import clip_grad_norm_
 
-from forge_pipelines.training.config import TrainingConfig
+from forge_pipelines.training.recipe import Recipe
 
 
-def deepspeed_config(recipe: TrainingConfig) -> dict[str, Any]:
+def deepspeed_config(recipe: Recipe) -> dict[str, Any]:
     """Return the dictionary that DeepSpeed takes; ``auto`` is filled in by the Trainer, from its own arguments.
 
     The optimizer is torch's fused AdamW, which needs no compiler. Under bf16, DeepSpeed keeps an fp32 master copy of

@@ -27,6 +27,7 @@ def checkpoints(tmp_path: Path) -> Path:
 
 def done(step: int) -> Done:
     return Done(
+        training="0" * 64,
         step=step,
         world_size=2,
         samples=(0, 4 * step),
@@ -92,5 +93,5 @@ def test_a_marker_that_cannot_be_read_is_named(checkpoints: Path) -> None:
 
 def test_rotation_keeps_the_last_complete_checkpoints(checkpoints: Path) -> None:
     write_checkpoint(checkpoints, 11)
-    rotate(checkpoints, keep=2)
+    rotate(checkpoints, keep=2, keep_every=None)
     assert sorted(folder.name for folder in checkpoints.iterdir()) == ["checkpoint-10", "checkpoint-11", "checkpoint-9"]

@@ -11,8 +11,9 @@ from forge_pipelines.gpu.inventory import devices
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.store import Store
 from forge_pipelines.training.config import TrainingConfig
-from forge_pipelines.training.precision import has_fast_bf16, settled
+from forge_pipelines.training.precision import has_fast_bf16, settled_precision
 from forge_pipelines.training.ranks import TrainingEnvironment
+from forge_pipelines.training.recipe import settle
 from forge_pipelines.training.stage import train, training_request
 
 Recipe = Callable[..., TrainingConfig]
@@ -59,8 +60,8 @@ def test_a_cpu_with_tiles_multiplies_bf16_faster_than_fp32() -> None:
 @pytest.mark.skipif(bool(devices()), reason="this machine has an NVIDIA device")
 def test_where_there_is_no_gpu_a_recipe_that_asks_for_some_goes_by_the_cpu(recipe: Recipe) -> None:
     assert not has_fast_bf16("cuda")
-    wished = settled(recipe(precision="auto", gpus={"count": 2}))
-    assert wished.precision == settled(recipe(**ON_THE_CPU)).precision == ("bf16" if has_fast_bf16("cpu") else "fp32")
+    wished = settled_precision(recipe(precision="auto", gpus={"count": 2}))
+    assert wished == settled_precision(recipe(**ON_THE_CPU)) == ("bf16" if has_fast_bf16("cpu") else "fp32")
 
 
 @pytest.mark.gpu
@@ -71,11 +72,11 @@ def test_gpus_take_bf16_where_cuda_says_that_they_have_it() -> None:
 
 @pytest.mark.parametrize("named", ["fp32", "bf16"])
 def test_a_recipe_that_names_its_precision_keeps_it(recipe: Recipe, named: str) -> None:
-    assert settled(recipe(precision=named)) == recipe(precision=named)
+    assert settled_precision(recipe(precision=named)) == named
 
 
 def test_the_choice_is_part_of_what_a_training_is_known_by(shards: Manifest, recipe: Recipe) -> None:
-    chosen = settled(recipe(**ON_THE_CPU)).precision
+    chosen = settled_precision(recipe(**ON_THE_CPU))
     other = {"fp32": "bf16", "bf16": "fp32"}[chosen]
     keys = {
         precision: training_request("tiny", shards, recipe(**{**ON_THE_CPU, "precision": precision})).key
@@ -91,6 +92,6 @@ def test_a_training_that_chose_its_precision_is_published_with_it_and_found_agai
     said: list[str] = []
     made = train("tiny", shards, config, store, environment, lambda progress: said.append(progress.message))
     chosen = made.manifest.parameters["precision"]
-    assert chosen == settled(config).precision
+    assert chosen == settled_precision(config)
     assert any(f"in {chosen}" in message for message in said)
-    assert not train("tiny", shards, settled(config), store, environment).fresh
+    assert not train("tiny", shards, settle(config, shards), store, environment).fresh

@@ -1,0 +1,75 @@
+"""A recipe in which nothing is left open: its length in steps, its batch in sequences, its precision."""
+
+import math
+from typing import Literal
+
+from forge_pipelines.errors import ConfigError
+from forge_pipelines.manifest import Manifest
+from forge_pipelines.training.config import Objective, TrainingConfig
+from forge_pipelines.training.precision import settled_precision
+
+
+class Recipe(TrainingConfig):
+    """What the ranks are told, and what a training is known by."""
+
+    objective: Objective
+    steps: int
+    batch_sequences: int
+    precision: Literal["fp32", "bf16"]
+
+
+def settle(config: TrainingConfig, shards: Manifest) -> Recipe:
+    """Return the recipe for some shards, on this machine.
+
+    Raises:
+        ConfigError: see `recipe_of`.
+    """
+    counts, precision = shards.counts, settled_precision(config)
+    return recipe_of(config, counts.get("sequences"), counts.get("sequence_length"), precision)
+
+
+def recipe_of(
+    config: TrainingConfig,
+    num_sequences: int | None,
+    sequence_length: int | None,
+    precision: Literal["fp32", "bf16"],
+) -> Recipe:
+    """Return the recipe that a configuration gives.
+
+    Args:
+        num_sequences: sequences of the shards: one epoch. Needed where the length is said in epochs.
+        sequence_length: tokens a sequence. Needed where the length or the batch is said in tokens.
+        precision: what `precision: auto` has become.
+
+    Raises:
+        ConfigError: the batch is smaller than what the ranks work on at once.
+    """
+    batch = _batch_sequences(config, sequence_length)
+    objective: Objective = config.objective or ("continue" if config.architecture is None else "pretrain")
+    said = config.model_dump(exclude={"epochs", "tokens", "batch_tokens"})
+    steps = _steps(config, batch, num_sequences, sequence_length)
+    settled = {"objective": objective, "steps": steps, "batch_sequences": batch, "precision": precision}
+    return Recipe.model_validate({**said, **settled})
+
+
+def _batch_sequences(config: TrainingConfig, sequence_length: int | None) -> int:
+    if config.batch_tokens is None:
+        return config.batch_sequences
+    assert sequence_length is not None
+    at_once = config.ranks * (config.micro_batch_sequences or 1)
+    batch = config.batch_tokens // sequence_length // at_once * at_once
+    if batch == 0:
+        needed = f"{at_once} sequences of {sequence_length} tokens, which its ranks work on at once"
+        raise ConfigError(f"training.batch_tokens ({config.batch_tokens}) is less than {needed}; raise it")
+    return batch
+
+
+def _steps(config: TrainingConfig, batch: int, num_sequences: int | None, sequence_length: int | None) -> int:
+    if config.epochs is not None:
+        assert num_sequences is not None
+        return math.ceil(config.epochs * num_sequences / batch)
+    if config.tokens is not None:
+        assert sequence_length is not None
+        return math.ceil(config.tokens / (batch * sequence_length))
+    assert config.steps is not None
+    return config.steps

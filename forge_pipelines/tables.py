@@ -1,27 +1,23 @@
-"""Documents and rejections as Parquet: the one place that knows their columns."""
+"""Documents and rejections as Parquet files: the one place that writes and reads them."""
 
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
-from itertools import accumulate, chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from forge_pipelines.columns import DOCUMENT_SCHEMA, LABELS, characters_of, documents_of, table_of
 from forge_pipelines.manifest import Document, Rejection, Segment
 
 BATCH_ROWS = 512
 BATCH_CHARACTERS = 32 << 20
 """A batch ends at either: it is what writer and reader hold in memory."""
 
-SEGMENTS = pa.list_(pa.struct([("role", pa.string()), ("text", pa.large_string())]))
-DOCUMENT_SCHEMA = pa.schema(
-    [(field.name, SEGMENTS if field.name == "segments" else pa.string()) for field in fields(Document)]
-)
-_LABELS = [name for name in DOCUMENT_SCHEMA.names if name != "segments"]
 REJECTION_SCHEMA = pa.schema([(field.name, pa.string()) for field in fields(Rejection)])
 
 
@@ -40,7 +36,8 @@ class TableWriter:
         # Statistics would compare whole texts (a document of 200 MB takes 15 s instead of 0.3), and nobody asks them.
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_statistics=False)
         self._rows: list[dict[str, Any]] = []
-        self._num_characters = 0
+        self._tables: list[pa.Table] = []
+        self._num_waiting = self._num_characters = 0
         self._aside = ThreadPoolExecutor(max_workers=1)
         self._writing: Future[None] | None = None
         self.num_rows = 0
@@ -52,14 +49,38 @@ class TableWriter:
             columns["segments"] = [{"role": each.role, "text": each.text} for each in row.segments]
             self._num_characters += sum(len(each.text) for each in row.segments)
         self._rows.append(columns)
-        self.num_rows += 1
-        if len(self._rows) == BATCH_ROWS or self._num_characters >= self._batch_characters:
+        self._note(1, 0)
+
+    def add_documents(self, documents: pa.Table) -> None:
+        """Append documents, `DOCUMENT_SCHEMA`: the file is the one that adding them one by one gives."""
+        characters = np.concatenate([[0], np.cumsum(characters_of(documents, between=0))])
+        start = 0
+        while start < len(documents):
+            room = self._batch_characters - self._num_characters
+            full = int(np.searchsorted(characters, characters[start] + room))
+            end = min(start + BATCH_ROWS - self._num_waiting, max(full, start + 1), len(documents))
+            self._gather()
+            self._tables.append(documents.slice(start, end - start))
+            self._note(end - start, int(characters[end] - characters[start]))
+            start = end
+
+    def _note(self, num_rows: int, num_characters: int) -> None:
+        self.num_rows += num_rows
+        self._num_waiting += num_rows
+        self._num_characters += num_characters
+        if self._num_waiting == BATCH_ROWS or self._num_characters >= self._batch_characters:
             self._flush()
 
-    def _flush(self) -> None:
+    def _gather(self) -> None:
         if self._rows:
-            batch = table_of(self._rows, self._schema)
-            self._rows, self._num_characters = [], 0
+            self._tables.append(table_of(self._rows, self._schema))
+            self._rows = []
+
+    def _flush(self) -> None:
+        self._gather()
+        if self._tables:
+            batch = pa.concat_tables(self._tables).combine_chunks()
+            self._tables, self._num_waiting, self._num_characters = [], 0, 0
             self._await_written()
             self._writing = self._aside.submit(self._writer.write_table, batch)
 
@@ -79,49 +100,6 @@ class TableWriter:
                 self._await_written()
 
 
-def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Return rows as a table, None where a row does not name a column.
-
-    That is `pa.Table.from_pylist` for columns of texts, segments, whole numbers (32 bits), yes or no, and bytes, of
-    which only the first two may be None; but it does not load pandas, which takes longer than most tables.
-    """
-    columns = (_column([row.get(field.name) for row in rows], field.type) for field in schema)
-    return pa.Table.from_arrays([*columns], schema=schema)
-
-
-def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    if kind == SEGMENTS:
-        return _segments(values)
-    if kind in {pa.large_string(), pa.large_binary()}:
-        encoded = [value.encode() for value in values] if kind == pa.large_string() else values
-        ends = array("q", accumulate(map(len, encoded), initial=0))
-        return _array(kind, len(values), ends, b"".join(encoded))
-    if kind == pa.string():
-        texts = pa.lib.StringBuilder()
-        texts.append_values(values)
-        return texts.finish()
-    if kind == pa.int32():
-        return _array(kind, len(values), array("i", values))
-    if kind == pa.bool_():
-        bits = sum(1 << number for number, value in enumerate(values) if value)
-        return _array(kind, len(values), bits.to_bytes(len(values) // 8 + 1, "little"))
-    return _array(kind, len(values), b"".join(values))
-
-
-def _segments(values: Sequence[Sequence[Mapping[str, str]] | None]) -> pa.Array:
-    ends = accumulate((len(value or ()) for value in values), initial=0)
-    held = [*chain.from_iterable(value or () for value in values)]
-    fields_held = [*SEGMENTS.value_type]
-    columns = [_column([segment[each.name] for segment in held], each.type) for each in fields_held]
-    missing = _column([value is None for value in values], pa.bool_())
-    segments = pa.StructArray.from_arrays(columns, fields=fields_held)
-    return pa.ListArray.from_arrays(_column([*ends], pa.int32()), segments, mask=missing)
-
-
-def _array(kind: pa.DataType, length: int, *buffers: "array[int] | bytes") -> pa.Array:
-    return pa.Array.from_buffers(kind, length, [None, *map(pa.py_buffer, buffers)])
-
-
 def documents_writer(path: Path, batch_characters: int = BATCH_CHARACTERS) -> TableWriter:
     """Open a writer of `Document` rows, which holds so many characters at most, and a document."""
     return TableWriter(path, DOCUMENT_SCHEMA, batch_characters)
@@ -134,16 +112,23 @@ def rejections_writer(path: Path) -> TableWriter:
 
 def read_documents(path: Path) -> Iterator[Document]:
     """Yield the documents of a Parquet file in their order, in memory a batch at a time."""
-    for row in _rows(path):
-        segments = tuple(Segment(**segment) for segment in row.pop("segments"))
-        yield Document(segments=segments, **row)
+    for table in read_document_tables(path):
+        yield from documents_of(table)
+
+
+def read_document_tables(path: Path) -> Iterator[pa.Table]:
+    """Yield the documents of a Parquet file in their order, as tables of at most 512 rows, `DOCUMENT_SCHEMA`."""
+    with pq.ParquetFile(path) as table:
+        for group in range(table.num_row_groups):
+            for batch in table.iter_batches(batch_size=BATCH_ROWS, row_groups=[group]):
+                yield pa.Table.from_batches([batch])
 
 
 def read_labels(path: Path) -> Iterator[Mapping[str, Any]]:
     """Yield all but the segments of each document of a Parquet file, by the names of `Document`; no text is read."""
     with pq.ParquetFile(path) as table:
         for group in range(table.num_row_groups):
-            yield from table.read_row_group(group, columns=_LABELS).to_pylist()
+            yield from table.read_row_group(group, columns=LABELS).to_pylist()
 
 
 def find_documents(path: Path, is_wanted: Callable[[Mapping[str, Any]], bool]) -> Iterator[Document]:
@@ -155,7 +140,7 @@ def find_documents(path: Path, is_wanted: Callable[[Mapping[str, Any]], bool]) -
     """
     with pq.ParquetFile(path) as table:
         for group in range(table.num_row_groups):
-            rows = table.read_row_group(group, columns=_LABELS).to_pylist()
+            rows = table.read_row_group(group, columns=LABELS).to_pylist()
             wanted = [row for row, labels in enumerate(rows) if is_wanted(labels)]
             if wanted:
                 texts = table.read_row_group(group, columns=["segments"]).column("segments").take(wanted)

@@ -4,6 +4,7 @@ Documents are numbered in their order, oldest first, and enter in it. What is ke
 number and a link for each of its bands, 384 bytes, and two links for each bucket that it shares, at most 192.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -33,7 +34,31 @@ class Buckets:
         self._buckets, num_buckets = _numbered(keys, np.flatnonzero(has_shingles))
         self._latest: I32 = np.full((2, num_buckets), _NONE, np.int32)
         self._before: I32 = np.full(keys.shape, _NONE, np.int32)
-        self.is_met: npt.NDArray[np.bool_] = (self._buckets != _NONE).any(axis=1)
+        self.num_documents = len(keys)
+
+    def promising(self, is_promising: Callable[[I32, I32], npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:
+        """Tell which documents may meet a promising one, ``[N]``: of all others none of those that they meet is.
+
+        Args:
+            is_promising: tells it of pairs of documents, ``[pairs]`` each.
+        """
+        found = np.zeros(len(self._buckets), np.bool_)
+        for band in range(self._buckets.shape[1]):
+            for lag, (older, newer) in enumerate(self._neighbours(band)):
+                # In a crowded bucket it depends on who has entered which older ones are met.
+                found[newer if lag == MAX_MET else newer[is_promising(older, newer)]] = True
+        return found
+
+    def _neighbours(self, band: int) -> Iterator[tuple[I32, I32]]:
+        """Yield the documents of a bucket before each other: all next ones, then all next but one, up to `MAX_MET`."""
+        documents = np.flatnonzero(self._buckets[:, band] != _NONE).astype(np.int32)
+        documents = documents[np.argsort(self._buckets[documents, band], kind="stable")]
+        buckets = self._buckets[documents, band]
+        for lag in range(1, MAX_MET + 2):
+            shared = np.flatnonzero(buckets[lag:] == buckets[:-lag])
+            if not len(shared):
+                return
+            yield documents[shared], documents[shared + lag]
 
     def enter(self, document: int, side: Side) -> None:
         """Put a document into its buckets, so that later ones meet it."""

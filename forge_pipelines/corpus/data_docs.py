@@ -13,8 +13,8 @@ from typing import Any
 from forge_pipelines.corpus.findings import Findings
 
 
-def write_data_docs(corpus: str, findings: Findings, folder: Path) -> None:
-    """Write ``index.html`` into a new folder: the same bytes for the same findings."""
+def data_docs_page(corpus: str, findings: Findings) -> str:
+    """Return the page as HTML: the same bytes for the same findings."""
     from great_expectations.core.expectation_validation_result import expectationSuiteValidationResultSchema
     from great_expectations.render.renderer import ValidationResultsPageRenderer
     from great_expectations.render.view import DefaultJinjaPageView
@@ -27,9 +27,8 @@ def write_data_docs(corpus: str, findings: Findings, folder: Path) -> None:
     view.env.loader = ChoiceLoader([FileSystemLoader(Path(__file__).parent), view.env.loader])
     numbers = count()
     view.env.filters["generate_html_element_uuid"] = lambda prefix: f"{prefix}{next(numbers)}"
-    page = view.render(document, template="data_docs.j2", corpus=corpus, findings=findings.each)
-    folder.mkdir()
-    (folder / "index.html").write_text(page)
+    page: str = view.render(document, template="data_docs.j2", corpus=corpus, findings=findings.each)
+    return page
 
 
 def _renderable(result: Mapping[str, Any]) -> dict[str, Any]:

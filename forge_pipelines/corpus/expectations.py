@@ -3,6 +3,7 @@
 import difflib
 import importlib.util
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,9 @@ BUILT_IN = (
         type="expect_column_values_to_be_in_set", kwargs={"column": "split", "value_set": ["train", "heldout"]}
     ),
 )
+
+Built = list[Any]
+"""Great Expectations' own objects for the expectations of a corpus."""
 
 _SEVERITY = {"error": "critical", "warning": "warning"}
 _ORDER = "forge_order"
@@ -51,12 +55,13 @@ def check_expectations(config: CorpusConfig) -> None:
                 raise ConfigError(message + _nearest(column, frozenset(COLUMNS)))
 
 
-def build(config: CorpusConfig) -> list[Any]:
+def build(config: CorpusConfig) -> Built:
     """Return Great Expectations' own objects for all expectations of a corpus, the ones always held first.
 
     Raises:
         ConfigError: an expectation is unknown, or does not take the arguments that it is given.
     """
+    _defer_statistics()
     from great_expectations.compatibility.pydantic import ValidationError
     from great_expectations.exceptions import GreatExpectationsError
     from great_expectations.expectations.registry import get_expectation_impl
@@ -79,7 +84,7 @@ def build(config: CorpusConfig) -> list[Any]:
     return built
 
 
-def hold(config: CorpusConfig, built: list[Any], table: Path) -> Findings:
+def hold(config: CorpusConfig, built: Built, table: Path) -> Findings:
     """Hold the per-document table to expectations.
 
     Args:
@@ -108,7 +113,21 @@ def hold(config: CorpusConfig, built: list[Any], table: Path) -> Findings:
     return Findings(each, result)
 
 
-def _validated(config: CorpusConfig, built: list[Any], batch: Any) -> Any:
+def _defer_statistics() -> None:
+    """Let `scipy.stats`, a quarter of what the library takes to load, be loaded when an expectation asks for it."""
+    import scipy  # type: ignore[import-untyped]
+
+    name = "scipy.stats"
+    if name in sys.modules:
+        return
+    spec = importlib.util.find_spec(name)
+    assert spec is not None and spec.loader is not None, "great-expectations depends on scipy"
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    sys.modules[name] = scipy.stats = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(scipy.stats)
+
+
+def _validated(config: CorpusConfig, built: Built, batch: Any) -> Any:
     from great_expectations.core import ExpectationSuite
     from great_expectations.exceptions import GreatExpectationsError
 

@@ -1,16 +1,17 @@
 """What cleaning makes of a document, as it is handed between processes and remembered between runs."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from forge_pipelines.columns import DOCUMENT_SCHEMA, SEGMENTS, column_of, rows_of, segments_of
 from forge_pipelines.corpus.sketches import Sketch
 from forge_pipelines.corpus.steps import STAGE
 from forge_pipelines.manifest import Document, Rejection, Segment
-from forge_pipelines.tables import SEGMENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,41 @@ class Fate:
             was.text_sha256, was.language, rule=rejection.rule, reason=rejection.reason, excerpt=rejection.excerpt
         )
 
-    def of(self, document: Document) -> Document | Rejection:
-        """Return what becomes of the document whose fate this is."""
-        if self.rule is not None:
-            identity = (document.doc_id, document.source, document.uri)
-            return Rejection(*identity, STAGE, self.rule, self.reason, self.excerpt)
-        segments = document.segments if self.segments is None else self.segments
-        return replace(document, text_sha256=self.text_sha256, language=self.language, segments=segments)
+
+def kept_of(documents: pa.Table, fates: Sequence[Fate]) -> pa.Table:
+    """Return those documents that are kept, as they became; the arguments are of one order."""
+    kept = [fate for fate in fates if fate.rule is None]
+    if len(kept) < len(fates):
+        documents = rows_of(documents, np.flatnonzero([fate.rule is None for fate in fates]))
+    became = {
+        "text_sha256": column_of([fate.text_sha256 for fate in kept], pa.string()),
+        "language": column_of([fate.language for fate in kept], pa.string()),
+        "segments": _segments(documents.column("segments"), kept),
+    }
+    columns = [became.get(name, documents.column(name)) for name in DOCUMENT_SCHEMA.names]
+    return pa.Table.from_arrays(columns, schema=DOCUMENT_SCHEMA)
+
+
+def _segments(before: pa.ChunkedArray, fates: Sequence[Fate]) -> pa.ChunkedArray:
+    changed = [(place, fate.segments) for place, fate in enumerate(fates) if fate.segments is not None]
+    if not changed:
+        return before
+    said = [[{"role": each.role, "text": each.text} for each in segments] for _, segments in changed]
+    now = pa.chunked_array([*before.chunks, column_of(said, SEGMENTS)], SEGMENTS)
+    rows = np.arange(len(fates))
+    rows[[place for place, _ in changed]] = len(fates) + np.arange(len(changed))
+    return rows_of(pa.table([now], ["segments"]), rows).column("segments")
+
+
+def rejections_of(documents: pa.Table, fates: Sequence[Fate]) -> list[Rejection]:
+    """Return the rejections of those documents that are not kept; the arguments are of one order."""
+    places = np.flatnonzero([fate.rule is not None for fate in fates])
+    names = rows_of(documents.select(["doc_id", "source", "uri"]), places)
+    refused = (fate for fate in fates if fate.rule is not None)
+    return [
+        Rejection(**identity, stage=STAGE, rule=fate.rule or "", reason=fate.reason, excerpt=fate.excerpt)
+        for identity, fate in zip(names.to_pylist(), refused, strict=True)
+    ]
 
 
 class FateTable:
@@ -86,10 +115,18 @@ class FateTable:
             "excerpt": fate.excerpt,
         }
 
-    def value(self, row: Mapping[str, Any]) -> Fate:
-        """Return the fate that a row holds."""
-        segments = row["segments"] and tuple(Segment(**each) for each in row["segments"])
-        sketch = Sketch(row["shingles"], row["bands"]) if row["bands"] else None
-        redactions = json.loads(row["redactions"]) if row["redactions"] else {}
-        refusal = (row["rule"], row["reason"], row["excerpt"])
-        return Fate(row["text_sha256"], row["language"], segments, redactions, sketch, *refusal)
+    def values(self, rows: pa.Table) -> list[Fate]:
+        """Return the fates that rows hold."""
+        columns = {name: rows.column(name).to_pylist() for name in self.schema.names if name != "segments"}
+        sketches = zip(columns.pop("shingles"), columns.pop("bands"), strict=True)
+        return [
+            *map(
+                Fate,
+                columns["text_sha256"],
+                columns["language"],
+                segments_of(rows.column("segments")),
+                (json.loads(each) if each else {} for each in columns["redactions"]),
+                (Sketch(shingles, bands) if bands else None for shingles, bands in sketches),
+                *(columns[name] for name in ("rule", "reason", "excerpt")),
+            )
+        ]

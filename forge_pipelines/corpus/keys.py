@@ -1,23 +1,23 @@
 """The keys under which results are remembered: hashes of all that a result depends on."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from hashlib import blake2b
-from operator import attrgetter
 
+import pyarrow as pa
+
+from forge_pipelines.columns import LABELS, forms_of
 from forge_pipelines.corpus.cleaning import CleaningJob
 from forge_pipelines.corpus.remembered import KEY_BYTES
 from forge_pipelines.corpus.repeated_lines import Hashes, RepeatedLinesRule
-from forge_pipelines.manifest import Document, digest
+from forge_pipelines.manifest import digest
 
-Keys = Callable[[Sequence[Document]], list[bytes]]
-"""Gives the key of each document."""
+Keys = Callable[[pa.Table], list[bytes]]
+"""Gives the key of each document of a table."""
 
 _ELSEWHERE = {"name", "description", "sources", "contributions", "near_duplicates", "split", "expectations"}
 """What a corpus's YAML says that changes nothing of what cleaning makes of a document."""
 
-_labels = attrgetter(*(each.name for each in fields(Document) if each.name != "segments"))
 _NONE, _BETWEEN = "\x00", "\x1f"
 
 
@@ -29,10 +29,10 @@ def line_keys(rule: RepeatedLinesRule, version: str) -> Keys:
         version: of the code.
     """
     asked = digest(["lines", rule.min_characters, version])
-    return lambda documents: [_key(asked, document) for document in documents]
+    return lambda documents: [_key(known, b"") for known in _known(asked, documents)]
 
 
-def fate_keys(job: CleaningJob, version: str, repeated: Callable[[Sequence[Document]], list[Hashes]]) -> Keys:
+def fate_keys(job: CleaningJob, version: str, repeated: Callable[[pa.Table], Sequence[Hashes]]) -> Keys:
     """Return what gives the keys of fates.
 
     Args:
@@ -43,22 +43,25 @@ def fate_keys(job: CleaningJob, version: str, repeated: Callable[[Sequence[Docum
     config = job.config.model_dump(mode="json", exclude=_ELSEWHERE)
     asked = digest(["fates", config, job.config.near_duplicates.enabled, version])
 
-    def keys(documents: Sequence[Document]) -> list[bytes]:
-        return [
-            _key(asked, document, _expiry(document, job.expired_by), lines.tobytes())
-            for document, lines in zip(documents, repeated(documents), strict=True)
-        ]
+    def keys(documents: pa.Table) -> list[bytes]:
+        expiries = (_expiry(expires_at, job.expired_by) for expires_at in documents.column("expires_at").to_pylist())
+        found = zip(_known(asked, documents), expiries, repeated(documents), strict=True)
+        return [_key(known, expiry + lines.tobytes()) for known, expiry, lines in found]
 
     return keys
 
 
-def _expiry(document: Document, expired_by: date | None) -> bytes:
-    return str(expired_by).encode() if document.expires_at else b""
+def _expiry(expires_at: str | None, expired_by: date | None) -> bytes:
+    return str(expired_by).encode() if expires_at else b""
 
 
-def _key(asked: str, document: Document, *more: bytes) -> bytes:
-    form = [f"{segment.role}{_BETWEEN}{len(segment.text)}" for segment in document.segments]
-    parts = [asked, *[_NONE if label is None else label for label in _labels(document)], *form]
-    return blake2b(
-        _BETWEEN.join(parts).encode("utf-8", "surrogatepass") + b"".join(more), digest_size=KEY_BYTES
-    ).digest()
+def _known(asked: str, documents: pa.Table) -> Iterator[str]:
+    """Yield what is asked, and all that is known of each document but its text, of which labels hold a hash."""
+    columns = (documents.column(name).to_pylist() for name in LABELS)
+    for labels, form in zip(zip(*columns, strict=True), forms_of(documents), strict=True):
+        said = [_NONE if label is None else label for label in labels]
+        yield _BETWEEN.join([asked, *said, *(f"{role}{_BETWEEN}{length}" for role, length in form)])
+
+
+def _key(known: str, more: bytes) -> bytes:
+    return blake2b(known.encode("utf-8", "surrogatepass") + more, digest_size=KEY_BYTES).digest()

@@ -11,7 +11,7 @@ Documents are added in batches, then all are resolved together, then each text i
 - The order in which documents are read changes nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -20,13 +20,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from forge_pipelines.columns import Rows, documents_of, rows_of
+from forge_pipelines.corpus.bitmaps import Bitmaps
 from forge_pipelines.corpus.buckets import I32, Buckets, Side
 from forge_pipelines.corpus.clusters import Clusters, Limits, Near, cluster
 from forge_pipelines.corpus.config import Split
 from forge_pipelines.corpus.key_file import KeyFile
 from forge_pipelines.corpus.membership import write_clusters
 from forge_pipelines.corpus.near_duplicates_config import NearDuplicatesConfig
-from forge_pipelines.corpus.precedence import Rows, distinct, labels_of, numbered, together
+from forge_pipelines.corpus.precedence import distinct, labels_of, numbered, together
 from forge_pipelines.corpus.shingle_file import ShingleFile
 from forge_pipelines.corpus.shingles import U64
 from forge_pipelines.corpus.sketches import Sketch
@@ -37,7 +39,7 @@ from forge_pipelines.manifest import Document, Rejection
 RULE = "near_duplicate"
 TORN_RULE = "near_both_parts"
 
-_PARTS: tuple[Part, Part] = ("train", "heldout")
+PARTS: tuple[Part, Part] = ("train", "heldout")
 
 
 class NearDuplicates:
@@ -60,12 +62,20 @@ class NearDuplicates:
         self._open = ExitStack()
         self._shingles = self._open.enter_context(ShingleFile(folder / "shingles"))
         self._keys = self._open.enter_context(KeyFile(folder / "keys"))
-        self._labels: list[pa.RecordBatch] = []
+        self._bitmaps = Bitmaps()
+        self._labels: list[pa.Table] = []
 
-    def add(self, documents: Sequence[Document], sketches: Sequence[Sketch | None]) -> None:
-        """Add documents, copies among them, each with its sketch; None where near-copies are not looked for."""
+    def add(self, documents: pa.Table, sketches: Sequence[Sketch | None]) -> None:
+        """Add documents, copies among them, each with its sketch; None where near-copies are not looked for.
+
+        Args:
+            documents: `DOCUMENT_SCHEMA` of `columns`.
+            sketches: one for each.
+        """
         self._labels.append(labels_of(documents, self._preference))
-        for sketch in filter(None, sketches):
+        known = [sketch for sketch in sketches if sketch is not None]
+        self._bitmaps.add([sketch.shingles for sketch in known])
+        for sketch in known:
             self._shingles.add(sketch.shingles)
             self._keys.add(sketch.bands)
 
@@ -79,15 +89,20 @@ class NearDuplicates:
         order, numbers = numbered(labels, self._config.keep)
         texts = labels.column("text_sha256")
         sizes = self._shingles.finish()
+        self._bitmaps.finish(sizes)
+        places = rows[order]
 
         def draw(number: int) -> Side:
             return 1 if part_of(texts[int(order[number])].as_py(), self._split) == "heldout" else 0
 
         def read(number: int) -> U64:
-            return self._shingles.read(int(rows[order[number]]))
+            return self._shingles.read(int(places[number]))
+
+        def most_alike(one: Rows, other: Rows) -> npt.NDArray[np.float64]:
+            return self._bitmaps.most_alike(places[one], places[other])
 
         limits = Limits(self._config.similarity, self._config.split_similarity)
-        clusters = cluster(self._buckets(sizes, rows[order]), read, limits, draw, on_decided)
+        clusters = cluster(self._buckets(sizes, places), read, most_alike, limits, draw, on_decided)
         return Resolution(labels, copies, order, numbers, clusters)
 
     def _buckets(self, sizes: npt.NDArray[np.int64], rows: Rows) -> Buckets:
@@ -130,7 +145,30 @@ class Resolution:
             trained, heldout = self._clusters.torn[number]
             near = f"{self._named(trained)} in train and {self._named(heldout)} in heldout"
             return reject(document, TORN_RULE, f"near to {near}, and each part must have nothing near in the other")
-        return _PARTS[int(self._clusters.heldout[number])]
+        return PARTS[int(self._clusters.heldout[number])]
+
+    def parts(self, row: int, doc_ids: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+        """Return the part of each of some documents, ``[documents]``: its place among `PARTS`, or -1 if it is not kept.
+
+        Args:
+            row: how many texts there are whose hash comes before the first one's.
+            doc_ids: of those that stand for the next texts, in the order of the texts' hashes.
+        """
+        rows = slice(row, row + len(doc_ids))
+        assert self._labels.column("doc_id")[rows].equals(doc_ids), "in the order of the texts' hashes"
+        numbers = self._numbers[rows]
+        parts = self._clusters.heldout[numbers].astype(np.int8)
+        parts[self._clusters.survivors[numbers] != numbers] = -1
+        parts[np.isin(numbers, [*self._clusters.torn])] = -1
+        return parts
+
+    def rejections(self, row: int, documents: pa.Table, parts: npt.NDArray[np.int8]) -> Iterator[Rejection]:
+        """Yield the rejections of those documents that are not kept; ``row`` and ``parts`` are those of `parts`."""
+        places = np.flatnonzero(parts < 0)
+        for place, document in zip(places.tolist(), documents_of(rows_of(documents, places)), strict=True):
+            verdict = self.verdict(row + place, document)
+            assert isinstance(verdict, Rejection), "it has no part"
+            yield verdict
 
     def write_clusters(self, path: Path) -> None:
         """Write all members of clusters, exact copies among them, as Parquet; see `membership`."""

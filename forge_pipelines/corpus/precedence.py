@@ -1,15 +1,14 @@
 """Which of two documents comes first: the order in which near-copies are decided on, and so which of them is kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from forge_pipelines.columns import Rows, characters_of, column_of
 from forge_pipelines.corpus.buckets import I32
-from forge_pipelines.manifest import Document
 
 LABEL_SCHEMA = pa.schema(
     [
@@ -24,8 +23,6 @@ LABEL_SCHEMA = pa.schema(
 )
 COPY_SCHEMA = pa.schema([("doc_id", pa.string()), ("text_sha256", pa.string())])
 
-Rows = npt.NDArray[np.int64]
-
 _TIES = (("preference", "ascending"), ("uri", "ascending"), ("doc_id", "ascending"))
 _ORDERS = MappingProxyType(
     {
@@ -36,24 +33,21 @@ _ORDERS = MappingProxyType(
 )
 
 
-def labels_of(documents: Sequence[Document], preference: Mapping[str, int]) -> pa.RecordBatch:
+def labels_of(documents: pa.Table, preference: Mapping[str, int]) -> pa.Table:
     """Return what is remembered of documents, `LABEL_SCHEMA`."""
     columns = {
-        "doc_id": [each.doc_id for each in documents],
-        "text_sha256": [each.text_sha256 for each in documents],
-        "source": [each.source for each in documents],
-        "uri": [each.uri for each in documents],
-        "retrieved_at": [each.retrieved_at for each in documents],
-        "preference": [preference[each.source] for each in documents],
-        "characters": [len(each.text) for each in documents],
+        "source": documents.column("source").dictionary_encode(),
+        "preference": column_of([preference[each] for each in documents.column("source").to_pylist()], pa.int32()),
+        "characters": column_of(characters_of(documents).tolist(), pa.int64()),
     }
-    return pa.RecordBatch.from_pydict(columns, schema=LABEL_SCHEMA)
+    together = [columns[name] if name in columns else documents.column(name) for name in LABEL_SCHEMA.names]
+    return pa.Table.from_arrays(together, schema=LABEL_SCHEMA)
 
 
-def together(batches: list[pa.RecordBatch]) -> pa.Table:
-    """Return the rows of batches, which are taken out of the list, as one table of one piece for each column."""
-    table = pa.Table.from_batches(batches, LABEL_SCHEMA)
-    batches.clear()
+def together(parts: list[pa.Table]) -> pa.Table:
+    """Return the rows of tables, which are taken out of the list, as one table of one piece for each column."""
+    table = pa.concat_tables([LABEL_SCHEMA.empty_table(), *parts])
+    parts.clear()
     columns = {}
     for name in LABEL_SCHEMA.names:  # one after another, so that at most one is in memory twice
         columns[name] = pa.chunked_array([table.column(name).combine_chunks()])

@@ -8,6 +8,7 @@ much that nothing asks for, a run writes all that it uses once more and removes 
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -16,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from forge_pipelines.chunks import ForgottenError, chunks_in, read_chunk, read_columns, write_chunk
+from forge_pipelines.columns import documents_of, rows_of, table_of
 from forge_pipelines.engine.work import Engine, Work
 from forge_pipelines.manifest import Document
-from forge_pipelines.tables import table_of
 
 KEY_BYTES = 16
 MOST_RUNS = 16
@@ -32,6 +33,8 @@ _CHUNK_SECONDS = 20.0
 """A chunk ends at any of these: a run that is killed does again what its last chunk would have held."""
 
 _OPEN_BYTES = 64 << 20
+_WAITING_BYTES = 4 << 20
+"""Documents that wait for the fates of a few of them."""
 
 Result = TypeVar("Result")
 
@@ -44,8 +47,8 @@ class ResultTable(Protocol[Result]):
     def row(self, result: Result, /) -> Mapping[str, Any]:
         """Return a result as a row."""
 
-    def value(self, row: Mapping[str, Any], /) -> Result:
-        """Return the result that a row holds."""
+    def values(self, rows: pa.Table, /) -> list[Result]:
+        """Return the results that rows hold."""
 
 
 class Remembered:
@@ -60,7 +63,7 @@ class Remembered:
             num_live: about how many results will be asked for.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._table = folder, table
+        self._folder, self._table, self._num_live = folder, table, num_live
         self._schema = pa.schema([("key", pa.binary(KEY_BYTES)), *table.schema])
         self._chunks = chunks_in(folder)
         self._hashes, self._places = self._index()
@@ -72,20 +75,24 @@ class Remembered:
         self._num_bytes = self._num_written = 0
         self._written_at = time.monotonic()
 
+    @property
+    def is_rich(self) -> bool:
+        """Whether most of what will be asked for may be known."""
+        return len(self._hashes) >= self._num_live * _LEAST_USED
+
     def find(self, keys: Sequence[bytes]) -> list[Any]:
         """Return the result of each key, or None where it is not known."""
-        wanted: dict[int, list[tuple[int, int]]] = {}
-        for number, (chunk, row) in enumerate(self._located(keys)):
-            if chunk >= 0:
-                wanted.setdefault(chunk, []).append((number, row))
+        chunks, rows = self._located(keys)
         results: list[Any] = [None] * len(keys)
-        for chunk, places in wanted.items():
+        for chunk in np.unique(chunks[chunks >= 0]).tolist():
+            numbers = np.flatnonzero(chunks == chunk)
             try:
-                rows = self._load(chunk).take([row for _, row in places]).to_pylist()
+                known = rows_of(self._load(chunk), rows[numbers])
             except ForgottenError:
                 continue
-            for (number, _), row in zip(places, rows, strict=True):
-                results[number] = self._table.value(row) if row["key"] == keys[number] else None
+            found = zip(known.column("key").to_pylist(), self._table.values(known), strict=True)
+            for number, (key, result) in zip(numbers.tolist(), found, strict=True):
+                results[number] = result if key == keys[number] else None
         return results
 
     def keep(self, key: bytes, result: Any, *, is_new: bool) -> None:
@@ -135,12 +142,16 @@ class Remembered:
         order = np.argsort(together, kind="stable")
         return together[order], np.concatenate(places)[order]
 
-    def _located(self, keys: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    def _located(self, keys: Sequence[bytes]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return the chunk of each key, -1 where it is not known, and its row there; ``[keys]`` each."""
         halves = _halves(keys)
-        found = np.searchsorted(self._hashes, halves)
-        for place, half in zip(found.tolist(), halves, strict=True):
-            is_known = place < len(self._hashes) and self._hashes[place] == half
-            yield tuple(self._places[place].tolist()) if is_known else (-1, -1)
+        places = np.searchsorted(self._hashes, halves)
+        places[places == len(self._hashes)] = 0
+        is_known = self._hashes[places] == halves if len(self._hashes) else np.zeros(len(keys), bool)
+        if not is_known.any():
+            return np.full(len(keys), -1, np.int32), np.zeros(len(keys), np.int32)
+        found = self._places[places]
+        return np.where(is_known, found[:, 0], -1).astype(np.int32), found[:, 1]
 
     def _load(self, number: int) -> pa.Table:
         if number not in self._open:
@@ -154,10 +165,11 @@ class Remembered:
 def map_remembered(
     engine: Engine,
     work: Work,
-    batches: Iterable[Sequence[Document]],
+    batches: Iterable[pa.Table],
     remembered: Remembered,
-    keys_of: Callable[[Sequence[Document]], list[bytes]],
-) -> Iterator[tuple[Sequence[Document], Sequence[Any]]]:
+    keys_of: Callable[[pa.Table], list[bytes]],
+    at_once: int,
+) -> Iterator[tuple[pa.Table, Sequence[Any]]]:
     """Yield each batch with the result of each of its documents: the engine works on those that are not remembered.
 
     Args:
@@ -166,25 +178,45 @@ def map_remembered(
         batches: documents.
         remembered: is asked for results, and given the new ones.
         keys_of: gives a hash of all that the result of each document depends on.
+        at_once: the engine is given the unknown documents of some batches together when they are so many.
     """
-    waiting: deque[tuple[Sequence[Document], list[bytes], list[Any]]] = deque()
+    waiting: deque[list[_Batch]] = deque()
 
     def unknown() -> Iterator[Sequence[Document]]:
+        group, documents, num_bytes = list[_Batch](), list[Document](), 0
         for batch in batches:
             keys = keys_of(batch)
-            known = remembered.find(keys)
-            waiting.append((batch, keys, known))
-            yield [document for document, result in zip(batch, known, strict=True) if result is None]
+            group.append(_Batch(batch, keys, remembered.find(keys)))
+            documents += group[-1].unknown()
+            num_bytes += batch.nbytes
+            if len(documents) >= at_once or num_bytes >= _WAITING_BYTES:
+                waiting.append(group)
+                yield documents
+                group, documents, num_bytes = [], [], 0
+        waiting.append(group)
+        yield documents
 
-    for made in engine.map_batches(work, unknown()):
-        batch, keys, known = waiting.popleft()
+    for made in engine.map_batches(work, unknown(), few=remembered.is_rich):
         new = iter(made)
-        results = []
-        for key, result in zip(keys, known, strict=True):
-            results.append(next(new) if result is None else result)
-            remembered.keep(key, results[-1], is_new=result is None)
-        yield batch, results
+        for batch in waiting.popleft():
+            yield batch.documents, [*batch.completed(new, remembered)]
     remembered.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    documents: pa.Table
+    keys: Sequence[bytes]
+    known: Sequence[Any]
+
+    def unknown(self) -> list[Document]:
+        return documents_of(rows_of(self.documents, np.flatnonzero([result is None for result in self.known])))
+
+    def completed(self, new: Iterator[Any], remembered: Remembered) -> Iterator[Any]:
+        for key, known in zip(self.keys, self.known, strict=True):
+            result = next(new) if known is None else known
+            remembered.keep(key, result, is_new=known is None)
+            yield result
 
 
 def _halves(keys: Sequence[bytes]) -> npt.NDArray[np.uint64]:

@@ -69,10 +69,13 @@ class LineTable:
             "lines": hashes.lines.tobytes(),
         }
 
-    def value(self, row: Mapping[str, Any]) -> LineHashes:
-        """Return the hashes that a row holds."""
-        lines = np.frombuffer(row["lines"], np.uint64)
-        return LineHashes(row["source"], int(row["text"], 16), row["is_prose"], lines)
+    def values(self, rows: pa.Table) -> list[LineHashes]:
+        """Return the hashes that rows hold."""
+        columns = (rows.column(name).to_pylist() for name in self.schema.names)
+        return [
+            LineHashes(source, int(text, 16), is_prose, np.frombuffer(lines, np.uint64))
+            for source, text, is_prose, lines in zip(*columns, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +87,16 @@ class RepeatedLines:
 
     def among(self, documents: Sequence[LineHashes]) -> list[Hashes]:
         """Return the lines of each document that repeat in its source, ascending."""
-        repeated = {source: np.frombuffer(b"".join(lines), np.uint64) for source, lines in self.by_source.items()}
         none = np.zeros(0, np.uint64)
-        return [each.lines[np.isin(each.lines, repeated.get(each.source, none))] for each in documents]
+        repeated = {
+            source: np.frombuffer(b"".join(sorted(lines)), np.uint64)
+            for source, lines in self.by_source.items()
+            if lines
+        }
+        return [
+            each.lines[np.isin(each.lines, repeated[each.source])] if each.source in repeated else none
+            for each in documents
+        ]
 
 
 class LineCounts:

@@ -5,10 +5,11 @@ from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 
+from forge_pipelines.corpus.batches import DOCUMENTS
 from forge_pipelines.corpus.config import CorpusConfig
 from forge_pipelines.corpus.evaluation_sets import check_evaluation_sets, evaluation_set_hashes
 from forge_pipelines.corpus.expectations import check_expectations
-from forge_pipelines.corpus.making import DOCUMENTS, Making
+from forge_pipelines.corpus.making import Making
 from forge_pipelines.corpus.own_rules import code_version_of, load_rules
 from forge_pipelines.corpus.personal.names import check_names, names_version
 from forge_pipelines.corpus.reading import HELDOUT_ROLE

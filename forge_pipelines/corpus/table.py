@@ -1,14 +1,14 @@
 """The per-document table: one row for each document of a corpus, without its text. Expectations are held over it."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from forge_pipelines.columns import characters_of, column_of
 from forge_pipelines.corpus.split import Part
-from forge_pipelines.manifest import Document
 
 COLUMNS = MappingProxyType(
     {
@@ -32,7 +32,6 @@ COLUMNS = MappingProxyType(
 )
 
 _SCHEMA = pa.schema([(name, pa.int64() if name == "characters" else pa.string()) for name in COLUMNS])
-_COMPUTED = ("characters", "split")
 
 
 class TableFile:
@@ -41,11 +40,16 @@ class TableFile:
     def __init__(self, path: Path) -> None:
         self._writer = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
 
-    def add(self, batch: Iterable[tuple[Document, Part]]) -> None:
-        """Append a row for each document and the part it is in."""
-        rows = [_row(document, part) for document, part in batch]
-        if rows:
-            self._writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
+    def add(self, documents: pa.Table, parts: Sequence[Part]) -> None:
+        """Append a row for each document, `DOCUMENT_SCHEMA` of `columns`, and the part that it is in."""
+        if not len(documents):
+            return
+        computed = {
+            "characters": column_of(characters_of(documents).tolist(), pa.int64()),
+            "split": column_of(parts, pa.string()),
+        }
+        columns = [computed[name] if name in computed else documents.column(name) for name in COLUMNS]
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA).combine_chunks())
 
     def __enter__(self) -> "TableFile":
         """Return the file itself."""
@@ -54,8 +58,3 @@ class TableFile:
     def __exit__(self, *_: object) -> None:
         """Close the file."""
         self._writer.close()
-
-
-def _row(document: Document, part: Part) -> dict[str, str | int | None]:
-    labels = {name: getattr(document, name) for name in COLUMNS if name not in _COMPUTED}
-    return {**labels, "characters": len(document.text), "split": part}

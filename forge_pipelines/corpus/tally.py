@@ -4,12 +4,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
+from forge_pipelines.columns import characters_of
 from forge_pipelines.corpus.config import Contributions, SourceBounds
 from forge_pipelines.corpus.duplicates import RULE as DUPLICATE
 from forge_pipelines.corpus.findings import Finding
 from forge_pipelines.corpus.split import Part
 from forge_pipelines.errors import DataError
-from forge_pipelines.manifest import Document, Rejection
+from forge_pipelines.manifest import Rejection
 
 _SAMPLES = 10
 
@@ -29,23 +32,24 @@ class Tally:
         self._rejected: Counter[tuple[str, str]] = Counter()
         self._samples: dict[tuple[str, str], list[Rejection]] = {}
 
-    def read(self, documents: Sequence[Document]) -> None:
-        """Count what came in."""
-        for document in documents:
-            self._read[document.source] += 1
-            self._characters_read[document.source] += len(document.text)
+    def read(self, source: str, num_documents: int, num_characters: int) -> None:
+        """Count what came in from a source."""
+        self._read[source] += num_documents
+        self._characters_read[source] += num_characters
 
     def redact(self, source: str, redactions: Mapping[str, int]) -> None:
         """Count what was replaced in a document of a source, by what it was."""
         for kind, count in redactions.items():
             self._redactions[source, kind] += count
 
-    def keep(self, document: Document, part: Part) -> None:
-        """Count a document of the corpus."""
-        self._documents[document.source] += 1
-        self._characters[document.source] += len(document.text)
-        self._parts[part] += 1
-        self._languages[document.language or "unknown"] += 1
+    def keep(self, documents: pa.Table, part: Part) -> None:
+        """Count documents of a part of the corpus, `DOCUMENT_SCHEMA` of `columns`."""
+        sources, lengths = documents.column("source").to_pylist(), characters_of(documents).tolist()
+        self._documents.update(sources)
+        for source, length in zip(sources, lengths, strict=True):
+            self._characters[source] += length
+        self._parts[part] += len(documents)
+        self._languages.update(language or "unknown" for language in documents.column("language").to_pylist())
 
     def reject(self, rejection: Rejection) -> None:
         """Count a rejected document."""

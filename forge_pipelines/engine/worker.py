@@ -4,7 +4,6 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from forge_pipelines.channel import receive, send
@@ -13,30 +12,29 @@ from forge_pipelines.errors import ForgeError
 
 
 def main(descriptor: int, work: Work) -> None:
-    """Answer each batch with its result, or with the error that the work raised and that a person can act on."""
+    """Say that the work is prepared, with None, then answer each batch with its result.
+
+    In the place of either stands an error that the work raised and that a person can act on.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
     with socket.socket(fileno=descriptor) as channel:
         channel.set_inheritable(False)
-        do = _prepared(work)
+        try:
+            do = work.prepare()
+        except ForgeError as error:
+            _answer(channel, error)
+            return
+        _answer(channel, None)
         while (batch := receive(channel)) is not None:
             try:
                 result = do(pickle.loads(batch))
             except ForgeError as error:
                 result = error
-            send(channel, pickle.dumps(result, pickle.HIGHEST_PROTOCOL))
+            _answer(channel, result)
 
 
-def _prepared(work: Work) -> Callable[[Any], Any]:
-    """Return what the work does, or what raises the error that its preparation raised: it is told as a result is."""
-    try:
-        return work.prepare()
-    except ForgeError as error:
-        told = error
-
-    def fail(_batch: Any) -> Any:
-        raise told
-
-    return fail
+def _answer(channel: socket.socket, answer: Any) -> None:
+    send(channel, pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))
 
 
 if __name__ == "__main__":

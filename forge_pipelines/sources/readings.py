@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from forge_pipelines.chunks import chunks_in, read_chunk, read_columns, write_chunk
+from forge_pipelines.columns import SEGMENTS, table_of
 from forge_pipelines.manifest import Segment
 from forge_pipelines.sources.place import Refusal
 from forge_pipelines.sources.readers.reading import Part, Reading, Record
-from forge_pipelines.tables import SEGMENTS, table_of
 
 PASSING = frozenset({"too_slow", "crashed", "too_much_memory", "changed", "ocr_failed"})
 """Rules that depend on more than the file: what they refuse is refused in this run, and tried again in the next."""
@@ -43,9 +44,22 @@ _SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a file's only part stands: a row of a chunk."""
+
+    rows: pa.Table
+    row: int
+
+    def follows(self, other: "Place") -> bool:
+        """Whether it is the next row of the same chunk."""
+        return self.rows is other.rows and self.row == other.row + 1
+
+
+@dataclass(frozen=True, slots=True)
 class _Chunk:
     rows: pa.Table
     spans: dict[bytes, tuple[int, int]]
+    is_text: list[bool]
 
 
 class Readings:
@@ -63,6 +77,11 @@ class Readings:
         self._begun_in = 0
         self._written_at = time.monotonic()
         self._index()
+
+    @property
+    def num_files(self) -> int:
+        """How many files' parts are known."""
+        return len(self._first_chunk)
 
     def knows(self, sha256: str) -> bool:
         """Tell whether a file's parts are known."""
@@ -117,6 +136,17 @@ class Readings:
                 ended = row["ends"]
             number += 1
 
+    def place_of_text(self, sha256: str) -> Place | None:
+        """Return where the text of a known file stands; None if the file is more than one text, or none.
+
+        Raises:
+            ForgottenError: a chunk is damaged.
+        """
+        file = bytes.fromhex(sha256)
+        chunk = self._load(self._first_chunk[file])
+        row, end = chunk.spans[file]
+        return Place(chunk.rows, row) if end == row + 1 and chunk.is_text[row] else None
+
     def tidy(self, live: Iterable[str], num_live: int) -> None:
         """Forget all but the files that are given, in their order, where much of what is kept is old or scattered."""
         if not self._is_scattered() and len(self._first_chunk) <= 2 * num_live:
@@ -169,7 +199,8 @@ class Readings:
         spans: dict[bytes, tuple[int, int]] = {}
         for place, sha256 in enumerate(rows.column("file").to_pylist()):
             spans[sha256] = (spans[sha256][0] if sha256 in spans else place, place + 1)
-        return _Chunk(rows, spans)
+        is_other = pc.or_(pc.is_valid(rows.column("kind")), pc.is_null(rows.column("segments")))
+        return _Chunk(rows, spans, pc.and_not(rows.column("ends"), is_other).to_pylist())
 
 
 def _outline(path: Path) -> Iterator[tuple[bytes, int, bool, bool]]:

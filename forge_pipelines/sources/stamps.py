@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from forge_pipelines.columns import table_of
 from forge_pipelines.sources.place import Item
-from forge_pipelines.tables import table_of
 
 _KEY_BYTES = 16
 _HASH_BYTES = 32
@@ -44,9 +44,9 @@ class Stamps:
 
     def known(self, item: Item) -> Seen | None:
         """Return what was seen of an item under the stamp that it has."""
-        if not item.stamp or (found := self._before.get(self._key(item))) is None:
+        if not item.stamp or (found := self._before.get(key := self._key(item))) is None:
             return None
-        self._now[self._key(item)] = found
+        self._now[key] = found
         return Seen(found[:_HASH_BYTES].hex(), int.from_bytes(found[_HASH_BYTES:]))
 
     def remember(self, item: Item, seen: Seen) -> None:

@@ -155,7 +155,8 @@ class Survey:
         self._report(last=True)
 
     def _read(self, files: Iterator[File]) -> Generator[tuple[str, Part | None], None, None]:
-        return read_guarded(files, self.config.reading, self.config.reading_options)
+        few = self.readings.num_files * 2 > (self._expected or 0) > 0
+        return read_guarded(files, self.config.reading, self.config.reading_options, few=few)
 
     def _unknown(self, found: IO[str]) -> Iterator[File]:
         """Note every item, and yield those contents of which no reading is known."""

@@ -22,6 +22,8 @@ MOST_WORKERS = 4
 _AHEAD_FILES = 64
 _AHEAD_SIZE = 128 << 20
 _END_SECONDS = 5.0
+_WORTH_SECONDS = 1.0
+"""About what it takes until a process is ready: where few files are expected, what is read in less is not worth it."""
 
 File = tuple[str, Content]
 """A file to be read: the SHA-256 of its bytes, and the bytes or where they stand."""
@@ -33,6 +35,7 @@ def read_guarded(
     options: ReadingOptions | None = None,
     *,
     num_workers: int | None = None,
+    few: bool = False,
     readers: str = unfolding.__name__,
 ) -> Generator[tuple[str, Part | None], None, None]:
     """Yield each file's hash with each of its parts, and with None at its end, whatever the number of workers.
@@ -47,6 +50,7 @@ def read_guarded(
         limits: what one file, or one member of it, may cost.
         options: how files are read.
         num_workers: processes at a time; by default one for each core that may be used, four at most.
+        few: whether few files are expected, so that more processes than one may not be worth their start.
         readers: module whose `prepare` loads what it needs, and whose `read` gives word of a file's parts.
 
     Raises:
@@ -57,7 +61,7 @@ def read_guarded(
     # Without a name of its own the log cannot outlive a run that is killed.
     with TemporaryFile() as log:
         start = _Starter(limits, options or ReadingOptions(), readers, Path(f"/proc/self/fd/{log.fileno()}"))
-        with _Crew(start, size) as crew:
+        with _Crew(start, size, _WORTH_SECONDS if few else 0.0) as crew:
             for sha256, content in files:
                 ahead.append(crew.take(Task(sha256, content)))
                 while ahead and (ahead[0].done or _is_much(ahead)):
@@ -93,9 +97,11 @@ class _Starter:
 
 
 class _Crew:
-    def __init__(self, start: _Starter, size: int) -> None:
+    def __init__(self, start: _Starter, size: int, patience_seconds: float) -> None:
         self._starter = start
         self._size = size
+        self._patience_seconds = patience_seconds
+        self._ready_since = math.inf
         self._children: list[Child] = []
 
     def __enter__(self) -> Self:
@@ -133,9 +139,13 @@ class _Crew:
         with_room = [child for child in self._children if child.has_room(task)]
         if with_room:
             return min(with_room, key=lambda child: len(child.tasks))
-        if len(self._children) < self._size and all(child.tasks for child in self._children):
+        if len(self._children) < self._size and all(child.tasks for child in self._children) and self._is_worth_one():
             return self._start()
         return None
+
+    def _is_worth_one(self) -> bool:
+        at_work_seconds = time.monotonic() - self._ready_since
+        return not self._children or not self._patience_seconds or at_work_seconds > self._patience_seconds
 
     def _start(self) -> Child:
         child = self._starter()
@@ -155,6 +165,7 @@ class _Crew:
             if not child.await_ready():
                 self._dismiss(child)
                 self._start_again(child.tasks)
+            self._ready_since = min(self._ready_since, time.monotonic())
             return
         try:
             word = child.hear()

@@ -30,8 +30,8 @@ class CountingEngine(LocalEngine):
         super().__init__(num_workers=1)
         self.num_documents = 0
 
-    def map_batches(self, work: Work, batches: Iterable[Any]) -> Iterator[Any]:
-        return super().map_batches(work, map(self._counted, batches))
+    def map_batches(self, work: Work, batches: Iterable[Any], *, few: bool = False) -> Iterator[Any]:
+        return super().map_batches(work, map(self._counted, batches), few=few)
 
     def _counted(self, batch: Any) -> Any:
         self.num_documents += len(batch)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from documents_in_memory import document, pages
 
-from forge_pipelines.corpus import making
+from forge_pipelines.corpus import batches, making
 from forge_pipelines.corpus.config import CorpusConfig
 from forge_pipelines.corpus.membership import CLUSTERS
 from forge_pipelines.corpus.page import PAGE
@@ -104,9 +104,46 @@ def test_neither_processes_nor_batches_change_a_byte(
     wiki = publish_source("wiki", corpus_samples.planted())
     config = corpus(**corpus_samples.rules(tmp_path))
     whole = validate(config, [wiki], store, today=TODAY)
-    monkeypatch.setattr(making, "_BATCH_DOCUMENTS", 7)
+    monkeypatch.setattr(batches, "_BATCH_DOCUMENTS", 7)
     parts = validate(config, [wiki], elsewhere(wiki), engine=LocalEngine(num_workers), today=TODAY)
     assert parts.manifest.fingerprint == whole.manifest.fingerprint
+
+
+def test_what_a_process_of_its_own_holds_and_draws_is_the_same(
+    store: Store, publish_source: Any, elsewhere: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wiki = publish_source("wiki", corpus_samples.planted())
+    warns = {"type": "expect_table_row_count_to_be_between", "kwargs": {"max_value": 1}, "severity": "warning"}
+    config = corpus(**corpus_samples.rules(tmp_path), expectations=[warns])
+    here = validate(config, [wiki], store, engine=LocalEngine(2), today=TODAY)
+    monkeypatch.setattr(making, "_FEW_DOCUMENTS", 0)
+    aside = validate(config, [wiki], elsewhere(wiki), engine=LocalEngine(2), today=TODAY)
+    assert aside.manifest.fingerprint == here.manifest.fingerprint
+    assert aside.manifest.counts["warnings"] == 1
+
+
+@pytest.mark.parametrize(
+    ("expectation", "kind", "sentence"),
+    [
+        ({"column": "doc_id", "colum": "doc_id"}, ConfigError, "is given wrong arguments: colum: extra fields"),
+        ({"column": "kind"}, DataError, "is not what it must be, and nothing was published"),
+    ],
+)
+def test_what_a_process_of_its_own_refuses_is_one_sentence_and_publishes_nothing(
+    store: Store,
+    publish_source: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    expectation: dict[str, str],
+    kind: type[Exception],
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(making, "_FEW_DOCUMENTS", 0)
+    wiki = publish_source("wiki", pages("wiki", 40))
+    config = corpus(expectations=[{"type": "expect_column_values_to_be_unique", "kwargs": expectation}])
+    with pytest.raises(kind, match=sentence) as caught:
+        validate(config, [wiki], store, engine=LocalEngine(2))
+    assert "\n" not in str(caught.value)
+    assert [manifest.kind for manifest in store.manifests()] == ["raw_documents"]
 
 
 def test_the_day_alone_makes_no_corpus_anew(store: Store, publish_source: Any) -> None:
@@ -142,7 +179,7 @@ def fail(_: Any) -> str | None:
 def test_a_rule_that_raises_in_another_process_is_one_sentence_and_publishes_nothing(
     store: Store, publish_source: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "_BATCH_DOCUMENTS", 7)
+    monkeypatch.setattr(batches, "_BATCH_DOCUMENTS", 7)
     wiki = publish_source("wiki", pages("wiki", 40))
     config = corpus(rules=[{"rule": "test_corpus_rules:fail"}])
     with pytest.raises(DataError, match=r"test_corpus_rules:fail.*this rule is broken"):

@@ -51,10 +51,10 @@ def test_normalising_recomputes_the_text_hash_and_keeps_the_identity() -> None:
 
 
 def test_long_runs_take_linear_time() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     for character in (" ", "\n", "\r", "a", "\x00"):
         canonical(character * 1_000_000 + "x", keep_blanks=False)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_length_bounds_are_inclusive_and_say_why() -> None:

@@ -139,9 +139,9 @@ def test_odd_documents_pass_in_bounded_memory(text: str) -> None:
     known = items(QUESTION)
     page = document("s", "a.md", text)
     tracemalloc.start()
-    started = time.monotonic()
+    started = time.process_time()
     assert drop_contaminated([page], known).kept == [page]
-    seconds, peak = time.monotonic() - started, tracemalloc.get_traced_memory()[1]
+    seconds, peak = time.process_time() - started, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert seconds < 30 and peak < 400 << 20
 

@@ -15,6 +15,7 @@ from documents_in_memory import document
 from near_copies import edited, prose, shingle_set, true_jaccard
 from pydantic import ValidationError
 
+from forge_pipelines.columns import table_of_documents
 from forge_pipelines.corpus.config import Split
 from forge_pipelines.corpus.duplicates import drop_duplicates
 from forge_pipelines.corpus.near_duplicates import NearDuplicates
@@ -42,7 +43,7 @@ def resolve(
     with NearDuplicates(NearDuplicatesConfig.model_validate(fields), split, PREFERENCE, folder) as near:
         for start in range(0, len(documents), batch):
             added = documents[start : start + batch]
-            near.add(added, [*sketched(each.text for each in added)])
+            near.add(table_of_documents(added), [*sketched(each.text for each in added)])
         resolution = near.resolve()
         resolution.write_clusters(folder / "clusters.parquet")
         kept = sorted(drop_duplicates(documents, PREFERENCE).kept, key=lambda each: each.text_sha256)
@@ -322,9 +323,10 @@ def test_a_half_translated_copy_is_no_copy_and_is_not_called_near(tmp_path: Path
 
 
 def test_texts_without_words_or_of_one_character_are_no_copies_of_each_other(tmp_path: Path) -> None:
-    texts = ["", "...", "!!!", "a" * 3_000_000, "b" * 3_000_000, "a" * 100, "\ud800", "—" * 50, "a b"]
+    texts = ["", "...", "!!!", "a" * 3_000_000, "b" * 3_000_000, "a" * 100, "—" * 50, "a b"]
     verdicts = resolve(tmp_path, [dated(number, text) for number, text in enumerate(texts)])
     assert {rule(verdict) for verdict in verdicts.values()} == {"kept"}
+    assert [each.shingles for each in sketched(["\ud800", "", "—"])] == [b""] * 3
 
 
 def test_a_chat_is_compared_by_what_is_said_in_it(tmp_path: Path, rng: random.Random) -> None:
@@ -369,6 +371,7 @@ _GROWTH = """
     sys.path.insert(0, {tests!r})
     from pathlib import Path
     from documents_in_memory import document
+    from forge_pipelines.columns import table_of_documents
     from forge_pipelines.corpus.config import Split
     from forge_pipelines.corpus.near_duplicates import NearDuplicates
     from forge_pipelines.corpus.near_duplicates_config import NearDuplicatesConfig
@@ -382,7 +385,7 @@ _GROWTH = """
         with NearDuplicates(NearDuplicatesConfig(), Split(), {{"wiki": 0}}, Path(folder)) as near:
             for start in range(0, {count}, 500):
                 added = [document("wiki", f"folder/page-{{n:06}}.md", text(n)) for n in range(start, start + 500)]
-                near.add(added, [*sketched(each.text for each in added)])
+                near.add(table_of_documents(added), [*sketched(each.text for each in added)])
             resolution = near.resolve()
         assert resolution.counts()["near_duplicates"] == {count} // 2
         resolution.write_clusters(Path(folder, "clusters.parquet"))

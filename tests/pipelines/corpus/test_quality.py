@@ -297,9 +297,9 @@ def test_a_document_is_judged_the_same_alone_and_among_others() -> None:
 def test_a_document_of_50_mb_is_judged_in_seconds_and_bounded_memory(content: str, rule: str) -> None:
     page = text(content)
     tracemalloc.start()
-    started = time.monotonic()
+    started = time.process_time()
     (rejection,) = judge_quality([page], QualityRules()).rejected
-    seconds, peak = time.monotonic() - started, tracemalloc.get_traced_memory()[1]
+    seconds, peak = time.process_time() - started, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert rejection.rule == rule
     assert seconds < 10 and peak < 400 << 20

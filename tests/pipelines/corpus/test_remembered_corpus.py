@@ -31,14 +31,14 @@ class CountingEngine(LocalEngine):
         super().__init__(num_workers=1)
         self.cleaned = self.hashed = 0
 
-    def map_batches(self, work: Work, batches: Iterable[Any]) -> Iterator[Any]:
+    def map_batches(self, work: Work, batches: Iterable[Any], *, few: bool = False) -> Iterator[Any]:
         def counted() -> Iterator[Any]:
             for batch in batches:
                 self.cleaned += len(batch) * (work.function == "prepare")
                 self.hashed += len(batch) * (work.function == "prepare_line_hashing")
                 yield batch
 
-        return super().map_batches(work, counted())
+        return super().map_batches(work, counted(), few=few)
 
 
 def corpus(folder: Path, **fields: Any) -> CorpusConfig:

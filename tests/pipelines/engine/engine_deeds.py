@@ -9,6 +9,11 @@ from collections.abc import Callable
 from forge_pipelines.errors import DataError
 
 
+def prepare_nothing(argument: str) -> Callable[[str], str]:
+    """Fail."""
+    raise DataError(f"cannot be prepared: {argument}")
+
+
 def prepare(argument: str) -> Callable[[str], str]:
     """Return what answers a batch with the argument before it, or does what it says."""
 

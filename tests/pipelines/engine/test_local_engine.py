@@ -51,8 +51,57 @@ def test_batches_are_taken_ahead_by_a_bounded_number() -> None:
 
 def test_several_processes_work_at_once() -> None:
     started = time.monotonic()
-    list(LocalEngine(4).map_batches(WORK, ["sleep 1"] * 4))
-    assert time.monotonic() - started < 3.5
+    list(LocalEngine(4).map_batches(WORK, ["sleep 2"] * 4))
+    assert time.monotonic() - started < 7.5
+
+
+def test_an_empty_batch_costs_no_process() -> None:
+    results = LocalEngine(2).map_batches(WORK, [[]] * 20)
+    for result in results:
+        assert result == []
+        assert workers() == []
+
+
+def test_few_batches_are_done_by_one_process_and_come_in_their_order() -> None:
+    batches = ["who", "", *(f"batch {number}" for number in range(30)), "who"]
+    first, *others, last = LocalEngine(2).map_batches(WORK, batches, few=True)
+    assert others == [[], *(f">{batch}" for batch in batches[2:-1])]
+    assert first == last != str(os.getpid())
+    assert workers() == []
+
+
+def test_few_batches_that_take_long_are_done_by_several_processes() -> None:
+    done = LocalEngine(2).map_batches(WORK, ["sleep 1", *["who", "sleep 0.5"] * 8], few=True)
+    assert len({each for each in done if each.isdigit()}) == 2
+
+
+@pytest.mark.parametrize(("num_workers", "here"), [(2, False), (2, True), (1, False)])
+def test_work_is_prepared_aside_and_done_when_it_is_asked_for(num_workers: int, *, here: bool) -> None:
+    with LocalEngine(num_workers).aside(WORK, here=here) as aside:
+        aside.check()
+        assert aside("batch") == ">batch"
+        aside.check()
+        assert (aside("who") == str(os.getpid())) == (here or num_workers == 1)
+        with pytest.raises(DataError, match=r"^what is wrong$"):
+            aside("raise what is wrong")
+    assert workers() == []
+
+
+def test_what_fails_while_it_is_prepared_aside_is_told_before_it_is_asked_for() -> None:
+    failing = WORK.model_copy(update={"function": "prepare_nothing"})
+    with pytest.raises(DataError, match=r"^cannot be prepared: >$"), LocalEngine(2).aside(failing) as aside:
+        for _ in range(1000):
+            aside.check()
+            time.sleep(0.1)
+    with pytest.raises(DataError, match=r"^cannot be prepared: >$"), LocalEngine(2).aside(failing) as aside:
+        aside("batch")
+    assert workers() == []
+
+
+def test_a_process_aside_that_ends_is_the_platforms_fault() -> None:
+    with pytest.raises(PlatformError, match="ended by SIGKILL; run it again"), LocalEngine(2).aside(WORK) as aside:
+        aside("end_by SIGKILL")
+    assert workers() == []
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])

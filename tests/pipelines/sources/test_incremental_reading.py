@@ -50,7 +50,9 @@ def read_files(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
             read.append(content)
             yield sha256, content
 
-    monkeypatch.setattr(survey, "read_guarded", lambda files, *given: read_guarded(noted(files), *given))
+    monkeypatch.setattr(
+        survey, "read_guarded", lambda files, *given, **named: read_guarded(noted(files), *given, **named)
+    )
     return read
 
 
@@ -204,9 +206,11 @@ def test_a_killed_run_is_gone_on_with_and_its_end_is_that_of_a_clean_one(
         run.send_signal(signal.SIGKILL)
     read: list[Any] = []
     store = Store(str(tmp_path / "killed"), tmp_path / "killed-scratch")
-    monkeypatch.setattr(
-        survey, "read_guarded", lambda files, *given: read_guarded((read.append(f) or f for f in files), *given)
-    )
+
+    def noted(files: Iterator[Any], *given: Any, **named: Any) -> Any:
+        return read_guarded((read.append(file) or file for file in files), *given, **named)
+
+    monkeypatch.setattr(survey, "read_guarded", noted)
     resumed = read_source(config, store)
     assert len(read) < 5004 - 2000
     clean = read_source(config, Store(str(tmp_path / "clean"), tmp_path / "clean-scratch"))

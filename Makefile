@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: bench-corpus help setup demo test check up bench bench-sources soak lock
+.PHONY: bench-corpus bench-training help setup demo test check up bench bench-sources soak lock
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -19,14 +19,15 @@ setup: $(READY) ## Install Forge and all that it needs into .venv
 demo: $(READY) ## Let a bank adapt an open model to its own knowledge, and show what came of it
 	@$(BIN)/forge demo
 
-test: $(READY) ## Run the tests, one of each fault
-	@$(BIN)/python -m pytest
+test: $(READY) ## Run the tests, one of each fault, two files at a time
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: $(READY) ## Run the repeated faults, and print the table
 	@FORGE_SOAK=1 $(BIN)/python -m pytest -s -k two_publishers tests/pipelines/test_store.py
 	@FORGE_SOAK=1 $(BIN)/python -m pytest -s tests/end_to_end/test_kill_matrix.py tests/end_to_end/test_postgres_outage.py
 	@FORGE_SOAK=1 $(BIN)/python -m pytest -s -k killed tests/pipelines/sources/test_incremental_reading.py tests/pipelines/sources/test_source_stage.py
 	@FORGE_SOAK=1 $(BIN)/python -m pytest -s -k 'any_moment or anywhere' tests/pipelines/corpus/test_corpus_faults.py tests/pipelines/corpus/test_corpus_memory_faults.py
+	@FORGE_SOAK=1 $(BIN)/python -m pytest -s -o timeout=0 tests/pipelines/training/test_killed_trainings.py tests/pipelines/training/test_damaged_files.py tests/pipelines/training/test_other_ranks.py
 
 check: $(READY) ## Lint, types, architecture, YAML, lock
 	@$(BIN)/ruff check .
@@ -52,6 +53,9 @@ bench-corpus: $(READY) ## Measure what becomes of a corpus: near-copies against 
 	@$(BIN)/python benchmarks/near_duplicates.py
 	@$(BIN)/python benchmarks/personal_data.py
 	@$(BIN)/python benchmarks/planted_corpus.py
+
+bench-training: $(READY) ## Measure training beside a bare loop and transformers' Trainer, and what a checkpoint costs
+	@$(BIN)/python benchmarks/training.py
 
 lock: ## Resolve pyproject.toml into requirements.lock anew
 	@test -x $(BIN)/pip-compile || $(MAKE) setup

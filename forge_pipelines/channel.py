@@ -1,7 +1,13 @@
-"""How two processes on this machine talk: bytes behind their length, over a socket."""
+"""How two processes on this machine talk: bytes behind their length over a socket, or lines of JSON from a child."""
 
+import os
 import socket
 import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TextIO
+
+from forge_pipelines.manifest import Value
 
 _LENGTH = struct.Struct("!Q")
 
@@ -33,3 +39,37 @@ def _receive_exactly(channel: socket.socket, num_bytes: int) -> bytes:
             raise EOFError
         view = view[received:]
     return bytes(payload)
+
+
+class Refused(Value):
+    """Why a process does not do what it was asked, in words."""
+
+    kind: Literal["refused"] = "refused"
+    message: str
+
+
+@contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Give standard output for lines; what libraries print there from now on goes to standard error, the log."""
+    with os.fdopen(os.dup(1), "w", buffering=1) as lines:
+        os.dup2(2, 1)
+        yield lines
+
+
+def answer(work: Callable[[], Value], refusal: type[Exception]) -> int:
+    """Write what a piece of work gives to standard output as one line of JSON, and return the process's exit code.
+
+    Args:
+        work: gives the answer; any exception but a refusal is the caller's.
+        refusal: what it raises where the answer is `Refused`, with the exception's words.
+
+    Returns:
+        0, or 1 after a refusal.
+    """
+    with standard_output() as lines:
+        try:
+            said, code = work(), 0
+        except refusal as error:
+            said, code = Refused(message=str(error)), 1
+        lines.write(said.model_dump_json() + "\n")
+    return code

@@ -79,6 +79,16 @@ _WITHOUT_EFFECT = frozenset(
         "use_mrope",
     }
 )
+_CLASSES: Mapping[str, str] = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "olmo2": "Olmo2ForCausalLM",
+    "mixtral": "MixtralForCausalLM",
+    "gpt_neox": "GPTNeoXForCausalLM",
+}
+"""What a file's ``architectures`` calls each family: a Llama's weights have the names of a Mistral's, too."""
 _ROPE_IN_FILES = frozenset({"rope_theta", "rope_scaling", "partial_rotary_factor", "rotary_pct", "rotary_emb_base"})
 """How older files say what ``rope_parameters`` says; transformers reads both."""
 
@@ -116,7 +126,8 @@ def reduce_configuration(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what builds the network out of a file's configuration: the allowed keys and the special tokens.
 
     Raises:
-        ValueError: the configuration asks for anything else, such as code of its own; the message names the key.
+        ValueError: the configuration asks for anything else, such as code of its own, or says that the weights are
+            of another architecture than the network; the message names the key.
     """
     tokens = {key: configuration[key] for key in _FROM_TOKENIZER & set(configuration)}
     older = {key: configuration[key] for key in _ROPE_IN_FILES & set(configuration)}
@@ -125,10 +136,17 @@ def reduce_configuration(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
         for key, value in configuration.items()
         if key not in _WITHOUT_EFFECT | _ROPE_IN_FILES | set(tokens) and value is not None
     }
-    fault = find_fault(described) or _find_odd_rope(older)
+    fault = find_fault(described) or _find_odd_rope(older) or _find_other_class(configuration)
     if fault:
         raise ValueError(fault.replace("architecture.", "", 1))
     return {**described, **older, **tokens}
+
+
+def _find_other_class(configuration: Mapping[str, Any]) -> str | None:
+    named, family = configuration.get("architectures"), configuration["model_type"]
+    if named is None or named == [_CLASSES[family]]:
+        return None
+    return f"architectures is {named!r} and model_type is {family!r}, whose language model is {_CLASSES[family]}"
 
 
 def _find_odd_rope(older: Mapping[str, Any]) -> str | None:

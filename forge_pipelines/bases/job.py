@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from forge_pipelines.channel import Refused
 from forge_pipelines.manifest import Value
 
 
@@ -43,13 +44,6 @@ class Converted(Value):
     vocabulary: int
     window: int
     chat_template: bool
-
-
-class Refused(Value):
-    """Why a model was not converted, in a few words."""
-
-    kind: Literal["refused"] = "refused"
-    message: str
 
 
 _END: TypeAdapter[Converted | Refused] = TypeAdapter(Annotated[Converted | Refused, Field(discriminator="kind")])

@@ -15,8 +15,19 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _TOKENIZER = "tokenizer.json"
 _VOCABULARIES = (_TOKENIZER, "vocab.json", "added_tokens.json")
 _TEXT = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
-CODE_KEYS = ("auto_map", "custom_pipelines", "custom_generate", "_attn_implementation_internal")
-"""Keys by which a JSON file of a model names code to be run."""
+CODE_KEYS = (
+    "auto_map",
+    "custom_pipelines",
+    "custom_generate",
+    "trust_remote_code",
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "experts_implementation",
+    "use_kernels",
+    "kernel_config",
+)
+"""Keys by which a JSON file of a model names code to be run, or asks that such code be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +97,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _refuse_code(path: Path) -> None:
-    found = next((key for key in _keys(_read(path)) if key in CODE_KEYS), None)
+    found = next((key for key, value in _items(_read(path)) if key in CODE_KEYS and value is not False), None)
     if found:
         raise DataError(f"{path} names code of its own ({found}), which is never run; use a model that needs none")
 
 
-def _keys(value: Any) -> Iterator[str]:
+def _items(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every key of a JSON value, however deep, with what stands there."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield key
-            yield from _keys(inner)
+            yield key, inner
+            yield from _items(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _keys(inner)
+            yield from _items(inner)
 
 
 def _entry(path: Path, name: str) -> FileEntry:

@@ -14,8 +14,9 @@ from typing import Any
 from forge_pipelines import processes
 from forge_pipelines.bases.config import BaseConfig
 from forge_pipelines.bases.hub import download, looks_like_a_hub_name
-from forge_pipelines.bases.job import Converted, ImportJob, Refused, from_line
+from forge_pipelines.bases.job import Converted, ImportJob, from_line
 from forge_pipelines.bases.place import Handed, look_at
+from forge_pipelines.channel import Refused
 from forge_pipelines.errors import DataError, PlatformError
 from forge_pipelines.manifest import Manifest, StageRequest, code_version, digest
 from forge_pipelines.progress import OnProgress, Progress, silent

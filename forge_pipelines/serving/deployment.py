@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.registry.releases import Release
@@ -16,6 +15,10 @@ from forge_pipelines.serving.questions import Question
 from forge_pipelines.serving.refusal import Refusal
 from forge_pipelines.serving.stops import end_before
 from forge_pipelines.serving.transformers_engine import TransformersEngine
+from forge_pipelines.staging import staging_folder
+
+SERVED = "served"
+"""Folder in which each engine has one with its model's files; one that a kill left behind goes at the next start."""
 
 _RETRY_SECONDS = 10
 
@@ -57,17 +60,22 @@ class Deployment:
 
     Args:
         model: what is answered with.
-        log: file of the engine's output.
+        log: file of the engine's output; what the engine sees of the model stands beside it, in `SERVED`.
         limits: of the requests that wait.
+
+    Raises:
+        PlatformError: the folder of the log cannot be written.
     """
 
     def __init__(self, model: ServedModel, log: Path, limits: Limits) -> None:
         self.model = model
-        self._folder = TemporaryDirectory(prefix="forge-serve-")
-        for file in model.files:
-            Path(self._folder.name, file.name).symlink_to(file)
-        self.prompts = Prompts(Path(self._folder.name))
-        self._engine: Engine = TransformersEngine(Path(self._folder.name), log)
+        with ExitStack() as stack:
+            folder = stack.enter_context(staging_folder(log.parent / SERVED))
+            for file in model.files:
+                (folder / file.name).symlink_to(file)
+            self.prompts = Prompts(folder)
+            self._engine: Engine = TransformersEngine(folder, log)
+            self._folder = stack.pop_all()
         self.admission = Admission(self._engine.parallel, limits)
         self._questions = 0
         self._idle = asyncio.Event()
@@ -114,9 +122,9 @@ class Deployment:
         await self._idle.wait()
 
     def end(self) -> None:
-        """End the engine."""
+        """End the engine, and remove the folder that it saw."""
         self._engine.end()
-        self._folder.cleanup()
+        self._folder.close()
 
     async def _generate(self, generation: Generation) -> AsyncGenerator[Piece, None]:
         """Generate at the engine's pace: whoever reads slowly does not hold the place."""

@@ -7,6 +7,7 @@ configuration says so, whatever the temperature: so each request carries a whole
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -33,14 +34,13 @@ class TransformersEngine:
     """One `transformers serve`.
 
     Args:
-        folder: the model's files; its path must not hold «@» or «:», which name revisions and files there.
+        folder: the model's files.
         log: file that its output is appended to.
     """
 
     parallel = 1
 
     def __init__(self, folder: Path, log: Path) -> None:
-        assert not {"@", ":"} & set(str(folder))
         self._folder = folder
         self._log = log
         self._defaults = _generation_defaults(folder)
@@ -53,11 +53,8 @@ class TransformersEngine:
         Raises:
             PlatformError: it does not; the message names the log.
         """
-        port = self._address.rpartition(":")[2]
-        serve = ("serve", str(self._folder), "--host", _HOST, "--port", port)
-        command = [sys.executable, "-P", "-c", _COMMAND, *serve]
         # By this thread: the kernel ends a child when the thread that started it ends.
-        self._child = processes.start(command, environment=_NOTHING_LEAVES, log=self._log, family=True)
+        self._child = self._start_child()
         deadline = time.monotonic() + _START_SECONDS
         while not await self._healthy():
             if (fault := self.fault()) is not None:
@@ -114,6 +111,22 @@ class TransformersEngine:
         """End the process and all its descendants; returns when they are gone."""
         if self._child is not None:
             processes.end(self._child)
+
+    def _start_child(self) -> processes.Child:
+        port = self._address.rpartition(":")[2]
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            # Under this name, because «@» and «:» in a path name revisions and files there.
+            serve = ("serve", f"/proc/self/fd/{descriptor}", "--host", _HOST, "--port", port)
+            return processes.start(
+                [sys.executable, "-P", "-c", _COMMAND, *serve],
+                environment=_NOTHING_LEAVES,
+                log=self._log,
+                family=True,
+                pass_descriptors=[descriptor],
+            )
+        finally:
+            os.close(descriptor)
 
     async def _healthy(self) -> bool:
         async with httpx.AsyncClient(timeout=5, trust_env=False) as client:

@@ -2,18 +2,26 @@
 
 import json
 import zipfile
+from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 from forge_assets.resources import forge_resources
 from forge_assets.settings import Settings
+from forge_pipelines.bases.stage import KIND as BASE
 from forge_pipelines.corpus.config import CorpusConfig
+from forge_pipelines.corpus.reading import TRAIN
 from forge_pipelines.corpus.stage import validate
-from forge_pipelines.manifest import Manifest
+from forge_pipelines.manifest import Classification, Manifest, StageRequest
+from forge_pipelines.shards.config import ShardsConfig, TokenizerConfig
+from forge_pipelines.shards.stage import shard
+from forge_pipelines.shards.tokenizer import train_tokenizer
+from forge_pipelines.sources.assembly import DOCUMENTS
 from forge_pipelines.sources.config import SourceConfig
 from forge_pipelines.sources.stage import read_source
-from forge_pipelines.store import Store
+from forge_pipelines.store import Made, Store
+from forge_pipelines.tables import documents_writer, read_documents
 
 LABELS = {"licence": "CC0-1.0", "classification": "internal"}
 HALL = "The pump stands in the hall, at the door to the yard. It is switched on with the green button."
@@ -73,3 +81,35 @@ def books(folder: Path, settings: Settings) -> Manifest:
     alike = {"near_duplicates": {"enabled": False}}
     corpus = {"name": "books", "sources": ["pages"], "split": {"heldout_fraction": 0.3}, **alike}
     return validate(CorpusConfig.model_validate(corpus), [pages], store_of(settings)).manifest
+
+
+def assistant(folder: Path, settings: Settings) -> Manifest:
+    """Shards of a model that learns from a corpus of two chats and a text."""
+    store = store_of(settings)
+    (folder / "notes").mkdir(parents=True)
+    (folder / "notes/hall.txt").write_text(HALL)
+    sources = [chats(folder / "chats", settings), read(folder / "notes", "notes", settings)]
+
+    def make_corpus(staging: Path) -> Made:
+        with documents_writer(staging / TRAIN) as writer:
+            for source in sources:
+                for document in read_documents(store.open(source) / DOCUMENTS):
+                    writer.add(document)
+        return Made({"train": 3}, Classification.INTERNAL)
+
+    def make_base(staging: Path) -> Made:
+        train_tokenizer(iter([HALL]), TokenizerConfig(vocabulary_size=300)).save(str(staging / "tokenizer.json"))
+        marks = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+        (staging / "tokenizer_config.json").write_text(json.dumps(marks))
+        (staging / "chat_template.jinja").write_text("{% for m in messages %}<s>{{ m.content }}</s>{% endfor %}")
+        return Made({}, Classification.PUBLIC)
+
+    def publish(kind: str, name: str, inputs: dict[str, str], make: Callable[[Path], Made]) -> Manifest:
+        request = StageRequest(kind=kind, name=name, inputs=inputs, parameters={}, code_version="1")
+        return store.obtain(request, make).manifest
+
+    corpus = publish("validated_corpus", "talk", {each.name: each.fingerprint for each in sources}, make_corpus)
+    base = publish(BASE, "open_one", {}, make_base)
+    shares = {"corpora": [{"corpus": "talk"}], "sequence_length": 128, "optional_sources": ["notes"]}
+    config = ShardsConfig.model_validate(shares)
+    return shard("clerk", {"talk": corpus}, config, store, base=base, examples="chats").manifest

@@ -5,14 +5,14 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import consumption_chain
 import pytest
+from command_line import Forge, plain
 from consumption_chain import COPIED, MODEL, publish_training
 
-from forge_assets.cli import main
 from forge_assets.instance import forge_environment
 from forge_assets.resources import forge_resources
 from forge_assets.settings import Settings
@@ -20,8 +20,6 @@ from forge_pipelines.manifest import Classification, Manifest, StageRequest
 from forge_pipelines.store import Made, Store
 from forge_pipelines.training.consumption import Consumption
 
-Run = Callable[..., tuple[int, list[str], str]]
-ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 STEPS = 60
 
 
@@ -47,20 +45,9 @@ def training(store: Store) -> Manifest:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call `forge consumed`; return its exit code, the lines that it wrote, and what it said beside them."""
-
-    def call(*arguments: str, terminal: bool = False) -> tuple[int, list[str], str]:
-        monkeypatch.setenv("TTY_COMPATIBLE", str(int(terminal)))
-        monkeypatch.setenv("COLUMNS", "120")
-        monkeypatch.setattr(sys, "argv", ["forge", "consumed", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, said.out.splitlines(), said.err
-
-    return call
+def run(forge: Forge) -> Forge:
+    """Call `forge consumed`."""
+    return partial(forge, "consumed")
 
 
 def register(store: Store, training: Manifest, version: int, experiment: str) -> None:
@@ -75,7 +62,7 @@ def _publish(store: Store, kind: str, inputs: dict[str, str], counts: dict[str, 
 
 
 def test_in_a_pipe_each_document_of_a_step_is_one_line_with_its_columns_between_tabs(
-    run: Run, store: Store, training: Manifest
+    run: Forge, store: Store, training: Manifest
 ) -> None:
     code, lines, said = run(MODEL, "--step", "7")
     expected = Consumption(store, training).of_step(7)
@@ -90,12 +77,12 @@ def test_in_a_pipe_each_document_of_a_step_is_one_line_with_its_columns_between_
 
 
 def test_a_person_sees_the_first_and_the_last_step_of_a_document_and_a_table_of_all(
-    run: Run, store: Store, training: Manifest
+    run: Forge, store: Store, training: Manifest
 ) -> None:
     document = Consumption(store, training).of_step(STEPS)[0]
     whole = Consumption(store, training).of_documents([document.doc_id], document.corpus)[0]
     code, lines, said = run(MODEL, "--doc", document.doc_id, terminal=True)
-    shown = [ESCAPE.sub("", line).rstrip() for line in lines]
+    shown = plain(lines)
     steps = sorted({reading.step for reading in whole.readings})
     assert (code, said) == (0, "")
     title = f"{document.source}: {document.uri} ({document.doc_id[:12]})"
@@ -108,7 +95,7 @@ def test_a_person_sees_the_first_and_the_last_step_of_a_document_and_a_table_of_
     ]
 
 
-def test_a_copy_is_answered_with_the_steps_of_the_one_that_stands_for_it(run: Run, training: Manifest) -> None:
+def test_a_copy_is_answered_with_the_steps_of_the_one_that_stands_for_it(run: Forge, training: Manifest) -> None:
     answers = {path: run(MODEL, "--doc", path) for path in (COPIED, "copies/exact.md", "copies/near.md")}
     assert {code for code, _, _ in answers.values()} == {0}
     assert len({tuple(lines) for _, lines, _ in answers.values()}) == 1
@@ -117,7 +104,7 @@ def test_a_copy_is_answered_with_the_steps_of_the_one_that_stands_for_it(run: Ru
     assert all("that one: consumed at " in sentence for sentence in copies)
 
 
-def test_a_document_that_no_step_consumed_is_explained_and_the_exit_code_is_1(run: Run, training: Manifest) -> None:
+def test_a_document_that_no_step_consumed_is_explained_and_the_exit_code_is_1(run: Forge, training: Manifest) -> None:
     code, lines, said = run(MODEL, "--doc", "stub.md")
     assert (code, lines) == (1, [])
     assert re.fullmatch(
@@ -148,14 +135,14 @@ NO_STEP = "tiny was trained for steps 1 to 60, so there is no step {}; ask for o
     ],
 )
 def test_what_cannot_be_answered_is_one_sentence(
-    run: Run, store: Store, training: Manifest, arguments: str, sentence: str
+    run: Forge, store: Store, training: Manifest, arguments: str, sentence: str
 ) -> None:
     code, lines, said = run(*arguments.split())
     assert (code, lines) == (1, [])
     assert said.splitlines()[-1] == f"forge: {sentence.replace('STORE', store.address)}"
 
 
-def test_shards_without_a_finished_training_are_no_answer(run: Run, store: Store) -> None:
+def test_shards_without_a_finished_training_are_no_answer(run: Forge, store: Store) -> None:
     code, lines, said = run(MODEL, "--step", "1")
     assert (code, lines) == (1, [])
     assert said == (
@@ -163,7 +150,7 @@ def test_shards_without_a_finished_training_are_no_answer(run: Run, store: Store
     )
 
 
-def test_a_version_is_that_of_its_own_training_and_not_the_latest(run: Run, store: Store, training: Manifest) -> None:
+def test_a_version_is_that_of_its_own_training_and_not_the_latest(run: Forge, store: Store, training: Manifest) -> None:
     register(store, training, version=1, experiment="a")
     longer = publish_training(store, store.latest(MODEL, "tokenized_shards"), steps=2 * STEPS, batch=4)
     register(store, longer, version=2, experiment="a")
@@ -178,7 +165,7 @@ def test_a_version_is_that_of_its_own_training_and_not_the_latest(run: Run, stor
 
 
 def test_an_alias_names_the_training_of_its_version_in_this_mlflow(
-    run: Run, store: Store, training: Manifest, settings: Settings
+    run: Forge, store: Store, training: Manifest, settings: Settings
 ) -> None:
     longer = publish_training(store, store.latest(MODEL, "tokenized_shards"), steps=2 * STEPS, batch=4)
     with forge_environment(settings):
@@ -204,7 +191,7 @@ def test_the_answer_takes_less_than_a_second_of_a_core_on_top_of_the_start_of_an
 
 
 def core_seconds(*arguments: str) -> tuple[float, str]:
-    """Run `forge` as a process; return the seconds of a core that it took, and what it wrote."""
+    """Forge `forge` as a process; return the seconds of a core that it took, and what it wrote."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "forge_assets.cli", *arguments]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -5,48 +5,26 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import source_samples
+from command_line import Forge, plain
 
-from forge_assets.cli import main
 from forge_assets.settings import Settings
 from forge_pipelines.manifest import Manifest
 
-Run = Callable[..., tuple[int, list[str], str]]
-ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 COMMAND = [sys.executable, "-m", "forge_assets.cli", "documents"]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call `forge documents`; return its exit code, the lines that it wrote, and what it said of what went wrong."""
-
-    def call(*arguments: str, terminal: bool = False) -> tuple[int, list[str], str]:
-        monkeypatch.setenv("TTY_COMPATIBLE", str(int(terminal)))
-        monkeypatch.setenv("COLUMNS", "120")
-        monkeypatch.setattr(sys, "argv", ["forge", "documents", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, said.out.splitlines(), said.err
-
-    return call
+def run(forge: Forge) -> Forge:
+    """Call `forge documents`."""
+    return partial(forge, "documents")
 
 
-@pytest.fixture
-def handbook(settings: Settings, tmp_path: Path) -> Manifest:
-    return source_samples.handbook(tmp_path / "handbook", settings)
-
-
-def plain(lines: list[str]) -> list[str]:
-    return [ESCAPE.sub("", line).rstrip() for line in lines]
-
-
-def test_in_a_pipe_each_document_is_one_line_with_its_columns_between_tabs(run: Run, handbook: Manifest) -> None:
+def test_in_a_pipe_each_document_is_one_line_with_its_columns_between_tabs(run: Forge, handbook: Manifest) -> None:
     code, lines, said = run("handbook")
     assert (code, said) == (0, "")
     rows = {row[0]: row[1:] for row in (line.split("\t") for line in lines)}
@@ -57,7 +35,9 @@ def test_in_a_pipe_each_document_is_one_line_with_its_columns_between_tabs(run: 
     assert len(rows) == handbook.counts["documents"]
 
 
-def test_a_person_sees_formats_languages_and_rules_with_an_example_then_documents(run: Run, handbook: Manifest) -> None:
+def test_a_person_sees_formats_languages_and_rules_with_an_example_then_documents(
+    run: Forge, handbook: Manifest
+) -> None:
     code, lines, _ = run("handbook", "--limit", "2", terminal=True)
     shown = plain(lines)
     assert code == 0
@@ -76,11 +56,11 @@ def test_a_person_sees_formats_languages_and_rules_with_an_example_then_document
     assert not any("strange.txt" in line for line in shown)
 
 
-def len_of(run: Run, path: str) -> int:
+def len_of(run: Forge, path: str) -> int:
     return int(run("handbook", "--uri", path)[1][0].split("\t")[4])
 
 
-def test_a_text_is_found_with_its_line_whatever_its_case_and_highlighted(run: Run, handbook: Manifest) -> None:
+def test_a_text_is_found_with_its_line_whatever_its_case_and_highlighted(run: Forge, handbook: Manifest) -> None:
     _, lines, _ = run("handbook", "--grep", "PUMP IS")
     assert [line.split("\t")[0:1] + line.split("\t")[5:] for line in lines] == [
         ["deep/pump.md", "5", "The PUMP is greased once a week."]
@@ -89,7 +69,7 @@ def test_a_text_is_found_with_its_line_whatever_its_case_and_highlighted(run: Ru
     assert lines[-1] == "    \x1b[36m5: \x1b[0mThe \x1b[1;30;43mPUMP is\x1b[0m greased once a week."
 
 
-def test_a_text_is_found_in_paths_too_and_nowhere_is_exit_code_1(run: Run, handbook: Manifest) -> None:
+def test_a_text_is_found_in_paths_too_and_nowhere_is_exit_code_1(run: Forge, handbook: Manifest) -> None:
     code, lines, _ = run("handbook", "--grep", "deep/")
     assert code == 0
     assert [line.split("\t")[5:] for line in lines] == [["", plain_first_words(run, "deep/pump.md")]]
@@ -98,11 +78,11 @@ def test_a_text_is_found_in_paths_too_and_nowhere_is_exit_code_1(run: Run, handb
     assert said == "forge: handbook/raw_documents has no document at deep/* whose text or path holds «pump (»\n"
 
 
-def plain_first_words(run: Run, path: str) -> str:
+def plain_first_words(run: Forge, path: str) -> str:
     return run("handbook", "--uri", path)[1][0].split("\t")[5]
 
 
-def test_a_regular_expression_matches_by_line_and_a_wrong_one_is_one_sentence(run: Run, handbook: Manifest) -> None:
+def test_a_regular_expression_matches_by_line_and_a_wrong_one_is_one_sentence(run: Forge, handbook: Manifest) -> None:
     _, lines, _ = run("handbook", "--grep", "^the p.mp", "--regex")
     assert [line.split("\t")[5:] for line in lines] == [["3", source_samples.HALL]]
     code, lines, said = run("handbook", "--grep", "pump (", "--regex")
@@ -114,7 +94,7 @@ def test_a_regular_expression_matches_by_line_and_a_wrong_one_is_one_sentence(ru
     assert run("handbook", "--regex")[2] == "forge: --regex says how --grep is read; add --grep TEXT\n"
 
 
-def test_a_long_line_is_shortened_around_what_was_found(run: Run, settings: Settings, tmp_path: Path) -> None:
+def test_a_long_line_is_shortened_around_what_was_found(run: Forge, settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "long").mkdir()
     (tmp_path / "long/pump.md").write_text("a line, " * 50_000 + "NEEDLE" + ", and so on" * 50_000)
     source_samples.read(tmp_path / "long", "long", settings)
@@ -126,7 +106,7 @@ def test_a_long_line_is_shortened_around_what_was_found(run: Run, settings: Sett
     assert len(found) < 500
 
 
-def test_paths_narrow_and_what_stands_in_a_file_comes_with_it(run: Run, handbook: Manifest) -> None:
+def test_paths_narrow_and_what_stands_in_a_file_comes_with_it(run: Forge, handbook: Manifest) -> None:
     def paths(*arguments: str) -> list[str]:
         return [line.split("\t")[0] for line in run("handbook", *arguments)[1]]
 
@@ -139,7 +119,7 @@ def test_paths_narrow_and_what_stands_in_a_file_comes_with_it(run: Run, handbook
     assert said.startswith("forge: --uri: the pattern '../*' leaves the folder")
 
 
-def test_rejections_are_shown_with_rule_and_reason_all_or_of_one_rule(run: Run, handbook: Manifest) -> None:
+def test_rejections_are_shown_with_rule_and_reason_all_or_of_one_rule(run: Forge, handbook: Manifest) -> None:
     _, lines, _ = run("handbook", "--rejected")
     assert [line.split("\t")[:2] for line in lines] == [
         ["empty.txt", "empty"],
@@ -158,13 +138,13 @@ def test_rejections_are_shown_with_rule_and_reason_all_or_of_one_rule(run: Run, 
     assert plain(shown) == ["empty.txt  empty", "    holds no text", "the first 1 are shown; --limit 0 shows all"]
 
 
-def test_a_rule_that_rejected_nothing_is_one_sentence_with_those_that_did(run: Run, handbook: Manifest) -> None:
+def test_a_rule_that_rejected_nothing_is_one_sentence_with_those_that_did(run: Forge, handbook: Manifest) -> None:
     code, lines, said = run("handbook", "--rejected", "--rule", "emty")
     assert (code, lines) == (1, [])
     assert said == ("forge: handbook/raw_documents rejected nothing by a rule 'emty'; its rules are empty, not_text\n")
 
 
-def test_a_whole_text_is_printed_as_it_is_and_in_a_pipe_as_one_line(run: Run, handbook: Manifest) -> None:
+def test_a_whole_text_is_printed_as_it_is_and_in_a_pipe_as_one_line(run: Forge, handbook: Manifest) -> None:
     text = f"# Pumps\n\n{source_samples.HALL}\n\nThe PUMP is greased once a week.\n"
     _, shown, _ = run("handbook", "--uri", "deep/*", "--full", terminal=True)
     assert shown[1:] == [*text.split("\n"), ""]
@@ -175,7 +155,7 @@ def test_a_whole_text_is_printed_as_it_is_and_in_a_pipe_as_one_line(run: Run, ha
 @pytest.mark.parametrize("arguments", [(), ("--full",), ("--grep", "turn")])
 @pytest.mark.parametrize("terminal", [False, True])
 def test_escapes_in_a_document_never_reach_the_terminal(
-    run: Run, handbook: Manifest, arguments: tuple[str, ...], terminal: bool
+    run: Forge, handbook: Manifest, arguments: tuple[str, ...], terminal: bool
 ) -> None:
     _, lines, _ = run("handbook", "--uri", "strange.txt", *arguments, terminal=terminal)
     said = "\n".join(lines)
@@ -187,7 +167,7 @@ def test_escapes_in_a_document_never_reach_the_terminal(
 
 
 def test_a_corpus_shows_train_and_held_out_documents_with_their_part(
-    run: Run, settings: Settings, tmp_path: Path
+    run: Forge, settings: Settings, tmp_path: Path
 ) -> None:
     manifest = source_samples.books(tmp_path / "pages", settings)
     rows = [line.split("\t") for line in run("books")[1]]
@@ -203,7 +183,7 @@ def test_a_corpus_shows_train_and_held_out_documents_with_their_part(
     )
 
 
-def test_a_chat_is_shown_with_its_speakers(run: Run, settings: Settings, tmp_path: Path) -> None:
+def test_a_chat_is_shown_with_its_speakers(run: Forge, settings: Settings, tmp_path: Path) -> None:
     source_samples.chats(tmp_path / "chats", settings)
     _, shown, _ = run("helpdesk", "--full", "--limit", "1", terminal=True)
     assert plain(shown)[1:4] == [
@@ -214,16 +194,16 @@ def test_a_chat_is_shown_with_its_speakers(run: Run, settings: Settings, tmp_pat
     assert [line.split("\t")[1] for line in run("helpdesk")[1]] == ["chat", "chat"]
 
 
-def test_a_name_that_was_never_made_is_the_stores_own_sentence(run: Run, settings: Settings) -> None:
+def test_a_name_that_was_never_made_is_the_stores_own_sentence(run: Forge, settings: Settings) -> None:
     code, _, said = run("nothing")
     assert code == 1
     assert said == f"forge: nothing/raw_documents was never made in {settings.store}; materialize it first\n"
-    assert run("books/tokenized_shards")[2] == (
-        "forge: books/tokenized_shards holds no documents; write books/raw_documents or books/validated_corpus\n"
+    assert run("books/trained_checkpoint")[2] == (
+        "forge: books/trained_checkpoint holds no documents; write books/raw_documents or books/validated_corpus\n"
     )
 
 
-def test_a_source_without_rejections_has_none_to_show(run: Run, settings: Settings, tmp_path: Path) -> None:
+def test_a_source_without_rejections_has_none_to_show(run: Forge, settings: Settings, tmp_path: Path) -> None:
     source_samples.chats(tmp_path / "chats", settings)
     assert run("helpdesk", "--rejected") == (0, [], "forge: helpdesk/raw_documents has no rejection\n")
     assert run("helpdesk", "--rule", "empty")[2].endswith("rejected nothing by a rule 'empty'; it rejected nothing\n")
@@ -248,3 +228,20 @@ def test_on_a_real_terminal_it_is_drawn_and_a_pipe_that_closes_early_is_no_fault
     piped.stdout.close()
     _, said = piped.communicate(timeout=60)
     assert "Traceback" not in said
+
+
+def test_what_a_models_shards_rejected_is_shown_and_their_texts_are_not(
+    run: Forge, settings: Settings, tmp_path: Path
+) -> None:
+    source_samples.assistant(tmp_path / "desk", settings)
+    [line], _ = run("clerk", "--rejected")[1:]
+    said = "is no chat but a text, and training learns from chats"
+    assert line.split("\t") == ["notes", "hall.txt", "no_chat", said, source_samples.HALL]
+    assert run("clerk/tokenized_shards", "--rule", "no_chat")[1] == [line]
+    code, lines, said = run("clerk")
+    assert (code, lines) == (1, [])
+    assert said == (
+        "forge: clerk/tokenized_shards holds token ids, no texts; add --rejected, or look at the documents of a "
+        "corpus\n"
+    )
+    assert "rejected nothing by a rule 'length'; its rules are no_chat" in run("clerk", "--rule", "length")[2]

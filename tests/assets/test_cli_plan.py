@@ -1,14 +1,13 @@
 """`forge plan` says what training will take, for this machine or for a card that it names."""
 
 import json
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from command_line import Forge
 
-from forge_assets.cli import main
 from forge_assets.cli.plan import Wish, machine_for
 from forge_assets.settings import Settings
 from forge_pipelines.errors import ConfigError
@@ -18,22 +17,18 @@ Run = Callable[..., tuple[int, dict[str, list[str]], str]]
 
 
 @pytest.fixture
-def run(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(settings: Settings, forge: Forge) -> Run:
     """Call `forge plan`; return its exit code, its lines by what they are about, and what it said of what is wrong."""
     assert settings.home
 
     def call(*arguments: str) -> tuple[int, dict[str, list[str]], str]:
-        monkeypatch.setattr(sys, "argv", ["forge", "plan", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
+        code, lines, said = forge("plan", *arguments)
         about: dict[str, list[str]] = {}
         label = ""
-        for line in said.out.splitlines():
+        for line in lines:
             label = line[:11].strip() or label
             about.setdefault(label, []).append(line[11:].strip())
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, about, said.err
+        return code, about, said
 
     return call
 

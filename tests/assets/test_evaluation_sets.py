@@ -45,6 +45,7 @@ shards:
   corpora: [CORPORA]
   tokenizer: {vocabulary_size: 400}
   sequence_length: 64
+  REPLAY
 training:
   architecture: {model_type: mistral, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2,
                  num_attention_heads: 2, num_key_value_heads: 2}
@@ -72,7 +73,7 @@ def load(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) ->
         write(f"{name}/defs/{folder}/defs.yaml", head + indent(attributes.strip(), "  ") + "\n")
 
     def load_project(
-        corpora: Mapping[str, str], general: str = "", trained_on: str = "{corpus: letters}"
+        corpora: Mapping[str, str], general: str = "", trained_on: str = "{corpus: letters}", replay: str = ""
     ) -> dg.Definitions:
         for path, content in {"pyproject.toml": PYPROJECT, f"{name}/__init__.py": ""}.items():
             write(path, content)
@@ -81,7 +82,8 @@ def load(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) ->
             component("Source", f"{corpus}_post", SOURCE.replace("NAME", f"{corpus}_post"))
             sets = f"\ndecontamination: {{evaluation_sets: [{against}]}}" if against else ""
             component("Corpus", corpus, f"name: {corpus}\nsources: [{corpus}_post]{sets}")
-        component("Model", "clerk", MODEL.replace("CORPORA", trained_on).replace("GENERAL", general))
+        model = MODEL.replace("CORPORA", trained_on).replace("GENERAL", general)
+        component("Model", "clerk", model.replace("REPLAY", f"replay: {{corpus: {replay}}}" if replay else ""))
         return load_definitions(f"{name}.definitions")
 
     return load_project
@@ -159,6 +161,45 @@ def test_whatever_is_run_makes_the_named_corpus_first(load: Load) -> None:
         f"clerk/{stage}"
         for stage in ("tokenized_shards", "trained_checkpoint", "evaluation_report", "registered_model")
     }
+
+
+def test_a_replayed_corpus_is_made_first_and_its_sources_too(load: Load) -> None:
+    definitions = load({"letters": "", "wiki": ""}, replay="wiki")
+    graph = definitions.resolve_asset_graph()
+    wiki = dg.AssetKey(["wiki", "validated_corpus"])
+    for stage in ("tokenized_shards", "evaluation_report"):
+        assert wiki in graph.get(dg.AssetKey(["clerk", stage])).parent_keys
+    made = {key.to_user_string() for key in definitions.resolve_job_def("clerk").asset_layer.executable_asset_keys}
+    assert made >= {"wiki/validated_corpus", "wiki_post/raw_documents"}
+
+
+@pytest.mark.parametrize(
+    ("corpora", "fields", "sentence"),
+    [
+        ({"letters": ""}, {"replay": "wikki"}, "unknown corpus wikki; there are letters"),
+        (
+            {"letters": "", "wiki": ""},
+            {"replay": "wiki", "general": "wiki"},
+            "evaluation.general names wiki, which the model is trained on",
+        ),
+        (
+            {"letters": "{corpus: prose}", "wiki": "", "prose": ""},
+            {"replay": "wiki", "general": "prose"},
+            "corpus wiki, which it is trained on, may hold the same text",
+        ),
+        (
+            {"letters": ""},
+            {"replay": "letters"},
+            "replay names letters, which stands among the corpora; give it a weight there, or replay another",
+        ),
+    ],
+)
+def test_a_replayed_corpus_is_one_that_the_model_is_trained_on(
+    load: Load, corpora: Mapping[str, str], fields: dict[str, str], sentence: str
+) -> None:
+    said = refused(load, corpora, **fields)
+    assert sentence in said
+    assert "clerk/defs.yaml" in said
 
 
 def test_a_check_says_what_a_warning_says(tmp_path: Path) -> None:

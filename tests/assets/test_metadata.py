@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 import source_samples
 
-from forge_assets.metadata import describe_corpus, describe_documents
+from forge_assets.metadata import describe_corpus, describe_documents, describe_shards
 from forge_assets.settings import Settings
 from forge_pipelines.manifest import Manifest
 
@@ -21,8 +21,8 @@ def rows(table: dg.TableMetadataValue) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture
-def handbook(settings: Settings, tmp_path: Path) -> dict[str, Any]:
-    return described(source_samples.handbook(tmp_path / "handbook", settings), settings)
+def handbook(handbook: Manifest, settings: Settings) -> dict[str, Any]:
+    return described(handbook, settings)
 
 
 def test_what_came_in_and_what_came_out_of_other_files_is_told(handbook: dict[str, Any]) -> None:
@@ -82,3 +82,15 @@ def test_a_corpuss_rejections_stand_with_an_example_too(settings: Settings, tmp_
     [(rule, number, example, command)] = rows(metadata["rejections"])
     assert (rule, number, command) == ("length", 1, "forge documents books --rejected --rule length")
     assert example.startswith("stub.txt ")
+
+
+def test_shards_of_chats_tell_what_was_rejected(settings: Settings, tmp_path: Path) -> None:
+    manifest = source_samples.assistant(tmp_path / "desk", settings)
+    metadata = describe_shards(source_samples.store_of(settings).open(manifest), manifest)
+    [(rule, number, example, command)] = rows(metadata["rejections"])
+    assert (rule, number, command) == ("no_chat", 1, "forge documents clerk/tokenized_shards --rejected --rule no_chat")
+    assert example == "hall.txt is no chat but a text, and training learns from chats"
+    told = {name: " ".join(metadata[name].value.split()) for name in ("came in", "made", "thrown away")}
+    assert told["came in"] == "3 documents of 1 source"
+    assert told["made"].startswith("1 sequences of 128 tokens, ")
+    assert told["thrown away"] == "1 documents, by rule: no_chat 1"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from forge_assets import progress as shown
 from forge_assets.cli import screen
-from forge_assets.progress import LISTENER, Paces, in_words, time_left, watch
+from forge_assets.progress import LISTENER, Paces, in_words, observe, time_left, watch
 from forge_pipelines.progress import OnProgress, Progress
 
 RATES = {"files/s": 85.0, "MB/s": 3.1}
@@ -64,6 +64,35 @@ def test_the_runs_log_has_the_rates_and_the_time_left_now_and_then(monkeypatch: 
     assert report_from_an_asset(READING, READING) == [line]
     monkeypatch.setattr(shown, "_SECONDS_BETWEEN_LOGS", 0.0)
     assert report_from_an_asset(READING, UNBOUNDED) == [line, "bucket: reading 1,200 files, files/s 85, MB/s 3.1"]
+
+
+def test_a_trainings_numbers_are_observed_on_its_asset_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [
+        Progress("tiny: training", step, 9, "steps", {"loss": 1.0 / step, "remaining_seconds": 9 - step})
+        for step in (1, 2, 3)
+    ]
+
+    @dg.asset
+    def training(context: dg.AssetExecutionContext) -> None:
+        note = observe(context)
+        note(steps[0])  # too soon
+        monkeypatch.setattr(shown, "_SECONDS_BETWEEN_OBSERVATIONS", 0.0)
+        note(Progress("tiny: training", message="a rank has started"))
+        note(steps[1])
+        monkeypatch.setattr(shown, "_SECONDS_BETWEEN_OBSERVATIONS", 60.0)
+        note(steps[2])  # too soon after the one before
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        dg.materialize([training], instance=instance)
+        found = instance.fetch_observations(dg.AssetKey("training"), limit=9).records
+    [metadata] = [record.asset_observation.metadata for record in found if record.asset_observation]
+    numbers = {name: value.value for name, value in metadata.items()}
+    assert numbers == {"steps": 2, "loss": 0.5, "remaining seconds": 7.0}
+
+
+def test_what_a_stage_says_of_the_time_left_is_shown_once() -> None:
+    training = Progress("tiny: training", 3, 9, "steps", {"loss": 2.0, "remaining_seconds": 75.0})
+    assert in_words(training) == "tiny: training 3 of 9 steps, loss 2, 1 min 15 s left"
 
 
 def drawn(*reports: Progress, terminal: bool) -> str:

@@ -3,16 +3,15 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psutil
 import pytest
 from dagster._core.events import ASSET_EVENTS
+from embedded_server import server_away
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
@@ -31,36 +30,12 @@ def answer() -> int:
     return 42
 
 
-@contextmanager
-def away(home: Path) -> Iterator[None]:
-    """Kill the server, and keep it from being started again while the context lasts."""
-    processes = [process for process in psutil.process_iter() if is_keeper_or_server(process, home)]
-    (keeper,) = [process for process in processes if "-D" not in process.cmdline()]
-    (server,) = [process for process in processes if "-D" in process.cmdline()]
-    keeper.suspend()
-    for process in [server, *server.children()]:
-        process.kill()
-    psutil.wait_procs([server], timeout=1)
-    try:
-        yield
-    finally:
-        keeper.resume()
-
-
-def is_keeper_or_server(process: psutil.Process, home: Path) -> bool:
-    try:
-        words = process.cmdline()
-    except psutil.Error:
-        return False
-    return str(home / "postgres" / "data") in words or (str(home) in words and "forge_pipelines.ledger.keeper" in words)
-
-
 def back_after(seconds: float, home: Path) -> threading.Thread:
     """Have the server gone when this returns, and back after a while."""
     gone = threading.Event()
 
     def outage() -> None:
-        with away(home):
+        with server_away(home):
             gone.set()
             time.sleep(seconds)
 
@@ -141,7 +116,7 @@ def test_a_server_that_refuses_is_not_waited_for(settings: Settings) -> None:
 
 def test_a_first_opening_waits_for_nobody_and_a_steps_own_does(settings: Settings) -> None:
     with forge_environment(settings) as databases, exported({"FORGE_POSTGRES_URL": databases.forge}):
-        with away(settings.home):
+        with server_away(settings.home):
             started = time.monotonic()
             with pytest.raises(PlatformError, match="cannot be reached"):
                 ForgeStorage()
@@ -159,7 +134,7 @@ def test_the_web_server_says_within_seconds_that_the_database_is_away_and_works_
     with forge_environment(settings) as databases, dagster_instance(settings) as instance:
         instance.optimize_for_webserver(statement_timeout=5000, pool_recycle=60, max_overflow=1)
         assert instance.get_runs() == []
-        with away(settings.home):
+        with server_away(settings.home):
             started = time.monotonic()
             with pytest.raises(OperationalError):
                 instance.get_runs()

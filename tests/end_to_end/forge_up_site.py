@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ class Site:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORGE_")}
         self.environment = {**inherited, **chosen, **(variables or {})}
 
+    @cached_property
+    def client(self) -> DagsterGraphQLClient:
+        """One for all questions: each asks for the whole schema first."""
+        return DagsterGraphQLClient("127.0.0.1", port_number=self.port)
+
     @property
     def _ports(self) -> list[str]:
         ports = {"--port": self.port, "--mlflow-port": self.mlflow_port, "--pages-port": self.pages_port}
@@ -59,9 +65,8 @@ class Site:
 
     def run(self, asset: str) -> Callable[[], Any]:
         """Have the site make an asset; return what asks how far it is."""
-        client = DagsterGraphQLClient("127.0.0.1", port_number=self.port)
-        run_id = client.submit_job_execution("__ASSET_JOB", asset_selection=[dg.AssetKey(asset)])
-        return lambda: client.get_run_status(run_id)
+        run_id = self.client.submit_job_execution("__ASSET_JOB", asset_selection=[dg.AssetKey(asset)])
+        return lambda: self.client.get_run_status(run_id)
 
     def statuses(self) -> list[str]:
         """How the runs stand in the database, the latest first, for the next `forge up`."""

@@ -34,7 +34,7 @@ START = """mutation($sensor: SensorSelector!) {
   startSensor(sensorSelector: $sensor) { ... on Sensor { sensorState { status } } ... on PythonError { message } }
 }"""
 TICKS = """query($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) { ... on Sensor {
-  sensorState { status ticks(limit: 20) { status skipReason runIds } }
+  sensorState { status ticks(limit: 200) { status skipReason runIds } }
 } } }"""
 RUNS = "{ runsOrError { ... on Runs { results { runId jobName status tags { key value } } } } }"
 REPORT = """{ assetOrError(assetKey: {path: ["clerk", "evaluation_report"]}) { ... on Asset {

@@ -2,14 +2,13 @@
 
 import json
 import os
-import random
 import re
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -57,12 +56,18 @@ def test_nothing_leaves_the_machine(finished: Company) -> None:
 
 def test_an_unchanged_chain_makes_nothing(finished: Company) -> None:
     before = fingerprints(finished)
-    started = time.monotonic()
+    started = core_seconds()
     result = finished.forge("run", "clerk")
-    seconds = time.monotonic() - started
+    seconds = core_seconds() - started
     assert result.stdout.count("unchanged") == len(STAGES), result.stdout
     assert fingerprints(finished) == before
-    assert seconds < 30, f"{seconds:.0f} s for nothing"
+    assert seconds < 15, f"{seconds:.0f} s of a core for nothing"
+
+
+def core_seconds() -> float:
+    """Return what the processes that this one has waited for have taken of a core."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def test_state_stands_under_forge_home_alone(finished: Company) -> None:
@@ -99,51 +104,57 @@ def test_a_flipped_byte_in_a_checkpoint_is_refused_by_name(finished: Company) ->
         path.write_bytes(whole)
 
 
-def test_one_changed_document_gives_a_new_version_and_touches_only_what_it_must(found: Callable[[], Company]) -> None:
-    company = found()
-    assert company.forge("run", "clerk").returncode == 0
-    before = fingerprints(company)
-    letter = sorted(company.documents.iterdir())[3]
+def test_one_changed_document_gives_a_new_version_and_touches_only_what_it_must(finished: Company) -> None:
+    before, versions = fingerprints(finished), versions_of(finished)
+    letter = sorted(finished.documents.iterdir())[3]
     letter.write_text(letter.read_text() + "\nP.S. The ink was excellent.\n")
-    result = company.forge("run", "clerk")
+    result = finished.forge("run", "clerk")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert all(before[stage] != after for stage, after in fingerprints(company).items())
+    assert all(before[stage] != after for stage, after in fingerprints(finished).items())
+    assert versions_of(finished) == [*versions, len(versions) + 1]
+
+
+def versions_of(company: Company) -> list[int]:
     store = store_of(company)
-    versions = [_version(store, manifest) for manifest in store.manifests("clerk", "registered_model")]
-    assert sorted(versions) == [1, 2]
+    return sorted(_version(store, manifest) for manifest in store.manifests("clerk", "registered_model"))
 
 
 def _version(store: Store, manifest: Manifest) -> int:
     return int(json.loads((store.open(manifest) / "model_version.json").read_text())["version"])
 
 
-def test_a_worse_model_is_refused_at_registration_whoever_launches_it(found: Callable[[], Company]) -> None:
-    company = found()
-    shuffle_characters(company.documents)
+def test_a_worse_model_is_refused_at_registration_whoever_launches_it(finished: Company) -> None:
+    versions, gate = versions_of(finished), "bits_per_character < 0.5"
+    with edited(finished, "bits_per_character < base", gate):
+        result = finished.forge("run", "clerk")
+        assert result.returncode == 1
+        assert "clerk/registered_model: gate refusal: clerk is not registered" in result.stderr
+        assert gate in result.stderr
+        up = finished.start("up", *free_ports())
+        try:
+            address = _wait_for_up(finished, up)
+            submitted = finished.forge("run", "clerk")
+            assert "submitted to " in submitted.stdout
+            assert submitted.returncode == 1
+            assert "gate refusal: clerk is not registered" in submitted.stderr
+            assert "gate refusal" in _launch_job(address, "clerk")
+        finally:
+            up.send_signal(signal.SIGINT)
+            up.communicate(timeout=60)
+    assert versions_of(finished) == versions
+
+
+@contextmanager
+def edited(company: Company, old: str, new: str) -> Iterator[None]:
+    """Say something else in the model's YAML, for as long as the context lasts."""
     yaml = company.defs("clerk/defs.yaml")
-    yaml.write_text(yaml.read_text().replace("bits_per_character < base", "bits_per_character < 2.5"))
-    result = company.forge("run", "clerk")
-    assert result.returncode == 1
-    assert "clerk/registered_model: gate refusal: clerk is not registered" in result.stderr
-    assert "2.5" in result.stderr
-    up = company.start("up", *free_ports())
+    text = yaml.read_text()
+    assert old in text
+    yaml.write_text(text.replace(old, new))
     try:
-        address = _wait_for_up(company, up)
-        submitted = company.forge("run", "clerk")
-        assert "submitted to " in submitted.stdout
-        assert submitted.returncode == 1
-        assert "gate refusal: clerk is not registered" in submitted.stderr
-        assert "gate refusal" in _launch_job(address, "clerk")
+        yield
     finally:
-        up.send_signal(signal.SIGINT)
-        up.communicate(timeout=60)
-    assert list(store_of(company).manifests("clerk", "registered_model")) == []
-
-
-def shuffle_characters(folder: Path) -> None:
-    draw = random.Random(0)
-    for path in folder.iterdir():
-        path.write_text("".join(draw.sample(text := path.read_text(), len(text))))
+        yaml.write_text(text)
 
 
 def free_ports() -> list[str]:
@@ -201,24 +212,28 @@ def _wait_for_checkpoint(company: Company, child: subprocess.Popen[str]) -> None
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_ended_in_training_leaves_no_process_and_goes_on_from_its_checkpoint(
-    found: Callable[[], Company], ending: signal.Signals
+    finished: Company, ending: signal.Signals
 ) -> None:
-    company = found()
-    yaml = company.defs("clerk/defs.yaml")
-    yaml.write_text(yaml.read_text().replace("steps: 40", "steps: 400"))
-    child = company.start("run", "clerk")
-    _wait_for_checkpoint(company, child)
-    family = _descendants(child.pid)
-    assert _training_ranks(child.pid)
-    os.kill(child.pid, ending)
-    assert child.wait(30) == (130 if ending is signal.SIGINT else -signal.SIGKILL)
-    _, alive = psutil.wait_procs(family, timeout=5)
-    assert [process.cmdline() for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
-    assert list(store_of(company).manifests("clerk", "trained_checkpoint")) == []
-    result = company.forge("run", "clerk")
+    trained = trained_by(finished)
+    with edited(finished, "steps: 40", f"steps: {150 + ending}"):
+        child = finished.start("run", "clerk")
+        _wait_for_checkpoint(finished, child)
+        family = _descendants(child.pid)
+        assert _training_ranks(child.pid)
+        os.kill(child.pid, ending)
+        assert child.wait(30) == (130 if ending is signal.SIGINT else -signal.SIGKILL)
+        _, alive = psutil.wait_procs(family, timeout=5)
+        assert [process.cmdline() for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+        assert trained_by(finished) == trained
+        result = finished.forge("run", "clerk")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert store_of(company).latest("clerk", "trained_checkpoint").measured["resumed_from_step"] > 0
-    assert _statuses(company) == ["SUCCESS", "FAILURE"]  # none is left «started», the latest first
+    assert store_of(finished).latest("clerk", "trained_checkpoint").measured["resumed_from_step"] > 0
+    assert _statuses(finished)[:2] == ["SUCCESS", "FAILURE"]  # the latest first
+    assert "STARTED" not in _statuses(finished)
+
+
+def trained_by(company: Company) -> set[str]:
+    return {manifest.fingerprint for manifest in store_of(company).manifests("clerk", "trained_checkpoint")}
 
 
 def _statuses(company: Company) -> list[str]:

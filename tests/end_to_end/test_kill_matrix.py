@@ -13,7 +13,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
-from dagster_graphql import DagsterGraphQLClient, ReloadRepositoryLocationStatus
+from dagster_graphql import ReloadRepositoryLocationStatus
 from forge_up_site import Site, command_of, wait_until
 
 from forge_pipelines.gpu.inventory import devices
@@ -65,17 +65,17 @@ class Machine(Site):
 
     def code_answers(self) -> bool:
         """Whether the web UI reaches the code server, as it must for a launch."""
-        loaded = DagsterGraphQLClient("127.0.0.1", port_number=self.port).reload_repository_location("forge")
+        loaded = self.client.reload_repository_location("forge")
         return bool(loaded.status == ReloadRepositoryLocationStatus.SUCCESS)
 
     def launch(self) -> str:
-        return DagsterGraphQLClient("127.0.0.1", port_number=self.port).submit_job_execution("long")
+        return self.client.submit_job_execution("long")
 
     def status(self, run: str) -> dg.DagsterRunStatus:
-        return DagsterGraphQLClient("127.0.0.1", port_number=self.port).get_run_status(run)
+        return self.client.get_run_status(run)
 
     def cancel(self, run: str) -> None:
-        DagsterGraphQLClient("127.0.0.1", port_number=self.port).terminate_run(run)
+        self.client.terminate_run(run)
 
     def held(self) -> int:
         state = Leases(self.leases, lambda: devices(self.inventory)).state()

@@ -9,14 +9,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 import psutil
 import pytest
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
-from dagster_graphql import DagsterGraphQLClient
+from embedded_server import server_away
 from forge_up_site import Site, wait_until
 
 from forge_assets.instance import dagster_instance
@@ -94,51 +93,16 @@ OTHERS: list[str] = []
 soak = pytest.mark.skipif(not SOAK, reason="`make soak` has the time")
 
 
-class Server:
-    """A PostgreSQL that is there for as long as `running` lasts, except while it is `away`."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-
-    @contextmanager
-    def running(self) -> Iterator[str]:
-        with postgres(self.home, None) as databases:
-            yield databases.forge
-
-    @contextmanager
-    def away(self) -> Iterator[None]:
-        """Kill its processes, and keep them from being started again while the context lasts."""
-        (keeper,) = [process for process in self._processes() if "-D" not in process.cmdline()]
-        (server,) = [process for process in self._processes() if "-D" in process.cmdline()]
-        keeper.suspend()
-        for process in [server, *server.children()]:
-            process.kill()
-        yield
-        keeper.resume()
-
-    def _processes(self) -> list[psutil.Process]:
-        return [process for process in psutil.process_iter() if self._is_ours(process)]
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            return False
-        data = str(self.home / "postgres" / "data")
-        return data in words or ("forge_pipelines.ledger.keeper" in words and str(self.home) in words)
-
-
 class Outage(Site):
-    """A site on a server of its own."""
+    """A site on the embedded server of another FORGE_HOME."""
 
-    def __init__(self, folder: Path, server: Server, address: str) -> None:
+    def __init__(self, folder: Path, server: Path, address: str) -> None:
         super().__init__(folder, DEFINITIONS, {"FORGE_POSTGRES_URL": address})
         self.server, self.address = server, address
         self.store = Store(str(self.home / "store"), folder / "scratch")
 
     def launch(self, job: str, day: str, tags: Mapping[str, str] | None = None) -> str:
-        client = DagsterGraphQLClient("127.0.0.1", port_number=self.port)
-        return client.submit_job_execution(job, tags={"day": day, **(tags or {})})
+        return self.client.submit_job_execution(job, tags={"day": day, **(tags or {})})
 
     def published(self, day: str) -> set[str]:
         """Which of the assets stand in the store for a day."""
@@ -152,9 +116,9 @@ class Outage(Site):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
-    server = Server(tmp_path_factory.mktemp("server"))
-    with server.running() as address:
-        site = Outage(tmp_path_factory.mktemp("site"), server, address)
+    server = tmp_path_factory.mktemp("server")
+    with postgres(server, None) as databases:
+        site = Outage(tmp_path_factory.mktemp("site"), server, databases.forge)
         up = site.up()
         yield site
         up.send_signal(signal.SIGINT)
@@ -179,7 +143,7 @@ def test_a_run_goes_on_or_is_made_again_and_nothing_published_is_lost(
     day, services = f"{seconds} s", site.service_pids()
     run = site.launch("most", day)
     assert wait_until(lambda: site.published(day) == {"after"}, 60), instance.get_run_by_id(run)
-    with site.server.away():
+    with server_away(site.server):
         time.sleep(seconds)
         meanwhile = site.published(day)
     connect(site.address, patience_seconds=60).close()
@@ -210,7 +174,7 @@ def test_what_a_run_that_was_killed_meanwhile_had_published_is_reported_within_o
 ) -> None:
     run = site.launch("most", "killed", {"dagster/max_retries": "0"})
     assert wait_until(lambda: site.published("killed") == {"after"}, 60), status(instance, run)
-    with site.server.away():
+    with server_away(site.server):
         psutil.Process(json.loads((site.home / "runs" / f"{run}.json").read_text())["pid"]).kill()
         time.sleep(4)
     back = time.monotonic()
@@ -232,7 +196,7 @@ def test_a_run_that_is_only_starting_is_made_too(
     run = site.launch("another", f"{age_seconds} s old")
     time.sleep(age_seconds)
     before = status(instance, run).value
-    with site.server.away():
+    with server_away(site.server):
         time.sleep(20)
     back = time.monotonic()
     assert wait_until(lambda: attempts(instance, run)[-1].status == SUCCESS, 120), attempts(instance, run)

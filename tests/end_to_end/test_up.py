@@ -2,7 +2,9 @@
 
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -33,14 +35,41 @@ defs = dg.Definitions(assets=[quick, slow])
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path, DEFINITIONS)
+    yield from site_in(tmp_path)
+
+
+def site_in(folder: Path) -> Iterator[Site]:
+    site = Site(folder, DEFINITIONS)
     yield site
     for process in site.processes():
         process.kill()
 
 
-def test_it_answers_runs_what_is_asked_with_its_own_settings_and_ctrl_c_ends_all(site: Site) -> None:
-    up = site.up()
+@dataclass(frozen=True)
+class Running:
+    site: Site
+    up: "subprocess.Popen[str]"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A site that stands until the last of those who look at it ends it."""
+    for site in site_in(tmp_path_factory.mktemp("up")):
+        yield Running(site, site.up())
+
+
+def test_a_service_that_is_killed_is_started_again_and_named_with_its_log(running: Running) -> None:
+    site, up = running.site, running.up
+    site.service("dagster_webserver").kill()
+    assert up.stdout is not None
+    log = site.home / "logs" / "web-ui.log"
+    said = up.stdout.readline()
+    assert said == f"Web UI had ended (signal 9) and was started again; its log says why: {log}\n", said
+    assert wait_until(site.answers, 60)
+
+
+def test_it_answers_runs_what_is_asked_with_its_own_settings_and_ctrl_c_ends_all(running: Running) -> None:
+    site, up = running.site, running.up
     address = f"http://127.0.0.1:{site.port}"
     assert running_address(site.home) == address
     assert urlopen(f"{address}/server_info").status == 200
@@ -78,19 +107,6 @@ def test_kill_9_in_the_middle_of_a_run_leaves_no_process(site: Site) -> None:
     assert running_address(site.home) is None
     assert wait_until(lambda: not site.processes(), 15), site.processes()
     assert site.statuses() == ["FAILURE"]
-
-
-def test_a_service_that_is_killed_is_started_again_and_named_with_its_log(site: Site) -> None:
-    up = site.up()
-    site.service("dagster_webserver").kill()
-    assert up.stdout is not None
-    log = site.home / "logs" / "web-ui.log"
-    said = up.stdout.readline()
-    assert said == f"Web UI had ended (signal 9) and was started again; its log says why: {log}\n", said
-    assert wait_until(site.answers, 60)
-    up.send_signal(signal.SIGINT)
-    assert up.wait(timeout=30) == 0
-    assert site.processes() == []
 
 
 def test_a_port_that_is_taken_is_one_sentence(site: Site) -> None:

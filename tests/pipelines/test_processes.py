@@ -178,3 +178,19 @@ def test_a_child_whose_parent_is_gone_ends_at_once() -> None:
 def test_a_command_that_is_not_there_is_an_exit_code_and_a_line_in_the_log(tmp_path: Path) -> None:
     assert processes.run(["no-such-program"], lambda _line: None, log=tmp_path / "log") != 0
     assert "the program no-such-program is not installed" in (tmp_path / "log").read_text()
+
+
+def test_silence_is_told_each_second_and_what_is_raised_then_ends_the_command(tmp_path: Path) -> None:
+    silences: list[float] = []
+    lines: list[str] = []
+    command = ["sh", "-c", "printf 'one\\ntw'; sleep 1.5; printf 'o\\nend'"]
+    processes.run(command, lines.append, log=tmp_path / "log", on_silence=lambda: silences.append(time.monotonic()))
+    assert lines == ["one", "two", "end"] and silences
+
+    def give_up() -> None:
+        raise TimeoutError
+
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        processes.run(["sleep", "60"], lines.append, log=tmp_path / "log", on_silence=give_up)
+    assert time.monotonic() - started < 30

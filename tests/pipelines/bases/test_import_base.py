@@ -89,6 +89,21 @@ def in_tokenizer_config(**values: Any) -> Callable[[Path], None]:
     return lambda folder: change_json(folder / "tokenizer_config.json", **values)
 
 
+def says_it_is(family: str, **values: Any) -> Callable[[Path], None]:
+    """Let the configuration name another family, with none of Llama's own keys."""
+    own = dict.fromkeys(("attention_bias", "mlp_bias", "head_dim"))
+    return in_config(model_type=family, **own, **values)
+
+
+def in_generation_config(**values: Any) -> Callable[[Path], None]:
+    return lambda folder: change_json(folder / "generation_config.json", **values)
+
+
+def test_a_hint_that_no_code_is_to_be_run_does_no_harm(handed: Path, store: Store, tmp_path: Path) -> None:
+    change_json(handed / "tokenizer_config.json", trust_remote_code=False)
+    assert bring_in(handed, store, tmp_path).counts["model_type"] == "llama"
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -100,11 +115,24 @@ def in_tokenizer_config(**values: Any) -> Callable[[Path], None]:
         (drop_a_weight, r"lack model\.norm\.weight"),
         (in_config(auto_map={"AutoModel": "evil.Model"}), r"config\.json names code of its own \(auto_map\)"),
         (in_config(rope_scaling={"type": "linear", "auto_map": "evil"}), r"code of its own \(auto_map\)"),
+        (
+            in_config(rope_scaling={"type": "linear", "deep": [{"trust_remote_code": True}]}),
+            r"code .*\(trust_remote_code",
+        ),
+        (in_config(custom_pipelines={"chat": {"impl": "evil.Chat"}}), r"code of its own \(custom_pipelines\)"),
+        (in_config(_attn_implementation="hub/evil"), r"code of its own \(_attn_implementation\)"),
+        (in_config(architectures=["MistralForCausalLM"]), r"architectures is \['MistralForCausalLM'\] and .* 'llama'"),
+        (in_config(architectures=["LlamaForTokenClassification"]), "whose language model is LlamaForCausalLM"),
+        (says_it_is("mistral"), "and model_type is 'mistral', whose language model is MistralForCausalLM"),
+        (says_it_is("qwen2", architectures=["Qwen2ForCausalLM"]), r"its weights lack .*q_proj\.bias"),
         (in_config(model_type="falcon"), "model_type is 'falcon'; it must be one of llama, mistral"),
         (in_config(surprise=1), "surprise is not allowed for llama"),
         (in_config(hidden_size=64), r"its weights lack .*embed_tokens"),
         (in_config(vocab_size=200), "cannot be brought in"),
         (in_tokenizer_config(auto_map=["evil", None]), r"tokenizer_config\.json names code"),
+        (in_tokenizer_config(init_kwargs={"deep": [{"auto_map": "evil"}]}), r"tokenizer_config\.json names code"),
+        (in_generation_config(custom_generate="evil/generate"), r"generation_config\.json names code.*custom_generate"),
+        (in_generation_config(trust_remote_code=True), r"generation_config\.json names code.*trust_remote_code"),
         (in_tokenizer_config(eos_token=None), "no token for the end of a text"),
     ],
 )

@@ -48,8 +48,8 @@ def site(models: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def endpoint(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """Serves version 1; at most 8 requests wait."""
-    root = tmp_path_factory.mktemp("site") / "site"
+    """Serves version 1 from a folder of an odd name; at most 8 requests wait."""
+    root = tmp_path_factory.mktemp("site") / "hall@works:8"
     shutil.copytree(models, root)
     (root / "version").write_text("1")
     running = Endpoint(root, waiting=8)

@@ -41,6 +41,11 @@ def test_a_chat_is_answered_and_names_the_version_that_answered(endpoint: Endpoi
         assert answer.usage.prompt_tokens == len("user: Hello\nassistant: ")
 
 
+def test_a_path_may_hold_what_names_revisions_and_files_to_the_engine(endpoint: Endpoint) -> None:
+    assert endpoint.root.name == "hall@works:8"
+    assert endpoint.client().completions.create(model="tiny", prompt="Once", max_tokens=1).model == "tiny:1"
+
+
 def test_a_stream_says_the_same_as_the_whole_answer_and_counts_its_tokens(endpoint: Endpoint) -> None:
     client = endpoint.client()
     asked: Any = {"model": "tiny", "messages": HELLO, "max_tokens": 40, "temperature": 0}
@@ -207,7 +212,8 @@ def test_health_says_what_is_served(endpoint: Endpoint) -> None:
 
 
 def test_the_engine_sees_the_verified_files_and_no_other(endpoint: Endpoint) -> None:
-    seen, published = Path(endpoint.engine().cmdline()[5]), endpoint.root / "v1"
+    engine, published = endpoint.engine(), endpoint.root / "v1"
+    seen = Path(f"/proc/{engine.pid}/fd") / Path(engine.cmdline()[5]).name
     assert {path.resolve() for path in seen.iterdir()} == {path.resolve() for path in published.iterdir()}
     (published / "adapter_config.json").write_text("{}")
     assert not (seen / "adapter_config.json").exists()

@@ -29,6 +29,7 @@ from forge_pipelines.evaluation.stage import BEFORE_AFTER_PICTURE
 from forge_pipelines.manifest import Document, Manifest, Rejection
 from forge_pipelines.pictures import LENGTHS_PICTURE
 from forge_pipelines.registry.stage import MODEL_VERSION, VERDICTS, ModelVersion
+from forge_pipelines.shards.reading import STAGE as SHARDS
 from forge_pipelines.sources.assembly import DOCUMENTS, REJECTIONS
 from forge_pipelines.sources.identity import standing
 from forge_pipelines.store import Publication, Store
@@ -37,6 +38,7 @@ from forge_pipelines.training.stage import LOSS_PICTURE
 
 Metadata = Mapping[str, Any]
 
+_HISTORY = {"step": "step", "loss": "loss", "gradient norm": "grad_norm", "learning rate": "learning_rate"}
 _SAMPLES = 3
 _FORMATS = 5
 _SAMPLE_CHARACTERS = 600
@@ -101,11 +103,12 @@ def describe_corpus(folder: Path, manifest: Manifest) -> Metadata:
     }
 
 
-def describe_shards(manifest: Manifest) -> Metadata:
-    """Describe shards: the trainable tokens that each source gave."""
+def describe_shards(folder: Path, manifest: Manifest) -> Metadata:
+    """Describe shards: the trainable tokens that each source gave, what was rejected and why."""
     return {
         **_told(summarize_shards(manifest)),
         "sources": _counted("source", manifest.counts["trainable_tokens_by_source"], "trainable tokens"),
+        "rejections": _rejections(folder / REJECTIONS, manifest),
     }
 
 
@@ -117,8 +120,8 @@ def describe_checkpoint(folder: Path, manifest: Manifest) -> Metadata:
         **_told(summarize_checkpoint(manifest, history[0]["loss"])),
         "loss curve": _picture(manifest, LOSS_PICTURE, "loss by step"),
         "loss by step": dg.MetadataValue.table(
-            [dg.TableRecord({"step": row["step"], "loss": round(row["loss"], 4)}) for row in shown],
-            schema=_schema(step="int", loss="float"),
+            [dg.TableRecord({name: float(f"{row[key]:.4g}") for name, key in _HISTORY.items()}) for row in shown],
+            schema=_schema(**dict.fromkeys(_HISTORY, "float") | {"step": "int"}),
         ),
     }
 
@@ -222,6 +225,7 @@ def _excerpt(document: Document) -> str:
 def _rejections(path: Path, manifest: Manifest) -> dg.TableMetadataValue:
     """Return a table of the rules by which something was rejected, an example of each, and how to see the others."""
     counts = manifest.counts["rejected_by_rule"]
+    name = f"{manifest.name}/{manifest.kind}" if manifest.kind == SHARDS else manifest.name
     examples = _first_of_each(read_rejections(path), len(counts))
     records = [
         dg.TableRecord(
@@ -229,7 +233,7 @@ def _rejections(path: Path, manifest: Manifest) -> dg.TableMetadataValue:
                 "rule": rule,
                 "documents": counts[rule],
                 "for example": f"{example.uri} {example.reason}",
-                "all of them": f"forge documents {manifest.name} --rejected --rule {rule}",
+                "all of them": f"forge documents {name} --rejected --rule {rule}",
             }
         )
         for rule, example in sorted(examples.items(), key=lambda item: (-counts[item[0]], item[0]))

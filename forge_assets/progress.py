@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import dagster as dg
 
-from forge_pipelines.progress import OnProgress, Pace, Progress, silent
+from forge_pipelines.progress import REMAINING, OnProgress, Pace, Progress, silent
 
 LISTENER: ContextVar[OnProgress] = ContextVar("listener", default=silent)
 """Who watches the stages that run in this process."""
 
 _SECONDS_BETWEEN_LOGS = 10.0
+_SECONDS_BETWEEN_OBSERVATIONS = 60.0
 
 
 def watch(context: dg.AssetExecutionContext, *others: OnProgress) -> OnProgress:
@@ -36,6 +37,22 @@ def watch(context: dg.AssetExecutionContext, *others: OnProgress) -> OnProgress:
     return report
 
 
+def observe(context: dg.AssetExecutionContext) -> OnProgress:
+    """Return an ``on_progress`` that notes a stage's numbers on its asset now and then, where Dagster draws them."""
+    last = time.monotonic()
+
+    def note(progress: Progress) -> None:
+        nonlocal last
+        if not progress.metrics or time.monotonic() - last < _SECONDS_BETWEEN_OBSERVATIONS:
+            return
+        last = time.monotonic()
+        numbers = {name.replace("_", " "): float(value) for name, value in progress.metrics.items()}
+        metadata = {progress.unit or "done": int(progress.done), **numbers}
+        context.log_event(dg.AssetObservation(context.asset_key, metadata=metadata))
+
+    return note
+
+
 class Paces:
     """Measures the rate of every stage that gives none of its own."""
 
@@ -57,7 +74,8 @@ def in_words(progress: Progress) -> str:
     """Say a report in one line: the stage, how far it is, its numbers, and the time that is left."""
     total = f" of {progress.total:,.0f}" if progress.total else ""
     position = f" {progress.done:,.0f}{total} {progress.unit}" if progress.unit else ""
-    metrics = "".join(f", {name} {value:.4g}" for name, value in progress.metrics.items())
+    shown = {name: value for name, value in progress.metrics.items() if name != REMAINING}
+    metrics = "".join(f", {name} {value:.4g}" for name, value in shown.items())
     left = time_left(progress)
     return f"{progress.stage}{position}{metrics}{f', {left}' if left else ''}"
 

@@ -8,6 +8,12 @@ from forge_pipelines.manifest import Manifest
 
 Summary = Mapping[str, str]
 
+_ROWS = {
+    "texts": "sequences of",
+    "chats": "sequences of",
+    "preferences": "pairs of answers, with their prompts of at most",
+}
+
 
 def summarize_documents(manifest: Manifest) -> Summary:
     """Sum up raw documents."""
@@ -44,11 +50,14 @@ def summarize_shards(manifest: Manifest) -> Summary:
     """Sum up shards."""
     counts = manifest.counts
     sources = _several(len(counts["trainable_tokens_by_source"]), "source")
+    rows = _ROWS[manifest.parameters["examples"]]
+    answers = _several(counts["answers_left_out"], "answer")
+    left_out = f"; {answers} of chats, which the base's template changes" if counts["answers_left_out"] else ""
     return {
-        "came in": f"{counts['documents']:,} documents of {sources}",
-        "made": f"{counts['sequences']:,} sequences of {counts['sequence_length']:,} tokens, "
+        "came in": f"{counts['documents'] + counts['rejected']:,} documents of {sources}",
+        "made": f"{counts['sequences']:,} {rows} {counts['sequence_length']:,} tokens, "
         f"{counts['trainable_tokens']:,} tokens to learn from",
-        "thrown away": "nothing",
+        "thrown away": _rejected(counts) + left_out,
         "how good": "every source contributes: " + _listed(counts["trainable_tokens_by_source"]),
         "next": "Train; if a source weighs too little or too much, change its corpus's weight in the model's YAML.",
     }

@@ -245,17 +245,19 @@ class ObjectPlace:
             self._fs.pipe_file(f"{self._root}/{path}", content)
 
     def local(self, target: str, fingerprint: str, paths: Sequence[str]) -> Path:
-        """See `Place.local`: downloaded once, told apart by fingerprint."""
+        """See `Place.local`: each file is downloaded once, told apart by fingerprint."""
         folder = self._cache / target / fingerprint
-        if folder.is_dir():
+        absent = [path for path in paths if not (folder / path).is_file()]
+        if folder.is_dir() and not absent:
             return folder
         with self.staging() as staging, self._explained():
-            for path in paths:
+            for path in absent:
                 (staging / path).parent.mkdir(parents=True, exist_ok=True)
                 with suppress(FileNotFoundError):
                     self._fs.get_file(f"{self._root}/{target}/{fingerprint}/{path}", str(staging / path))
             folder.parent.mkdir(parents=True, exist_ok=True)
-            _rename(staging, folder)
+            if not _rename(staging, folder):
+                _move_files(staging, folder)
         return folder
 
     def forget(self, target: str, fingerprint: str) -> bool:
@@ -342,6 +344,13 @@ def _rename(folder: Path, final: Path) -> bool:
             return False
         raise
     return True
+
+
+def _move_files(source: Path, target: Path) -> None:
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        final = target / path.relative_to(source)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(final)
 
 
 def open_place(address: str, cache: Path) -> Place:

@@ -2,11 +2,12 @@
 
 import ctypes
 import os
+import selectors
 import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ import psutil
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_SILENCE_SECONDS = 1.0
+_CHUNK_BYTES = 1 << 16
 
 Child = subprocess.Popen[str]
 """A started process: `poll()`, `wait()`, `send_signal()`."""
@@ -124,20 +127,43 @@ def run(
     environment: Mapping[str, str] | None = None,
     log: Path,
     folder: Path | None = None,
+    on_silence: Callable[[], None] | None = None,
 ) -> int:
     """Run a command to its end, give each line of its standard output to ``on_line``, and return its exit code.
 
     Whatever ends this call (the command's end, an exception, Ctrl-C), no descendant of the command is left.
+    ``on_silence`` is called after each second in which the command printed nothing.
     """
     child = start(command, environment=environment, log=log, folder=folder, capture=True, family=True)
     assert child.stdout is not None
     try:
-        for line in child.stdout:
-            on_line(line.rstrip("\n"))
+        for line in _lines(child.stdout.fileno()):
+            if line is not None:
+                on_line(line)
+            elif on_silence is not None:
+                on_silence()
         return child.wait()
     finally:
         end(child)
         child.stdout.close()
+
+
+def _lines(pipe: int) -> Iterator[str | None]:
+    """Yield what is written into a pipe, line by line, and None for each second of silence."""
+    unfinished = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while True:
+            if not selector.select(_SILENCE_SECONDS):
+                yield None
+                continue
+            chunk = os.read(pipe, _CHUNK_BYTES)
+            if not chunk:
+                break
+            *lines, unfinished = (unfinished + chunk).split(b"\n")
+            yield from (line.decode(errors="replace") for line in lines)
+    if unfinished:
+        yield unfinished.decode(errors="replace")
 
 
 def transform(command: Sequence[str], content: bytes, timeout_seconds: float) -> Transformed:

@@ -5,6 +5,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+REMAINING = "remaining_seconds"
+"""The metric by which a stage says itself how long it still takes."""
+
 _PACE_SECONDS = 30.0
 _SECONDS_BETWEEN_SAMPLES = 1.0
 
@@ -37,7 +40,9 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Time until ``total`` at the stage's own rate, in seconds; None where either is not known."""
+        """Time until ``total`` in seconds, as the stage says or at its own rate; None where neither is known."""
+        if REMAINING in self.metrics:
+            return self.metrics[REMAINING]
         rate = self.metrics.get(self.rate_name)
         if not rate or self.total is None:
             return None

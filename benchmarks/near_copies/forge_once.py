@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clock import cpu_seconds
 
+from forge_pipelines.columns import table_of_documents
 from forge_pipelines.corpus.config import Split
 from forge_pipelines.corpus.near_duplicates import NearDuplicates
 from forge_pipelines.corpus.near_duplicates_config import NearDuplicatesConfig
@@ -22,7 +23,7 @@ def main(path: Path, folder: Path) -> None:
     with NearDuplicates(NearDuplicatesConfig(), Split(heldout_fraction=0.5), {"here": 0}, folder) as near:
         for start in range(0, len(documents), BATCH):
             batch = documents[start : start + BATCH]
-            near.add(batch, [*sketched(each.text for each in batch)])
+            near.add(table_of_documents(batch), [*sketched(each.text for each in batch)])
         resolution = near.resolve()
     by_text = sorted(documents, key=lambda each: each.text_sha256)
     verdicts = {each.uri: resolution.verdict(row, each) for row, each in enumerate(by_text)}

@@ -103,7 +103,7 @@ def verify(
 
 @app.command()
 def documents(  # noqa: PLR0913, PLR0917 - an argument for each option
-    name: Annotated[str, typer.Argument(help="A source or a corpus.")],
+    name: Annotated[str, typer.Argument(help="A source or a corpus; with --rejected, also a model.")],
     rejected: Annotated[bool, typer.Option("--rejected", help="Not documents: what was rejected, and why.")] = False,
     rule: Annotated[str | None, typer.Option(help="What one rule rejected; --rejected itself takes no value.")] = None,
     grep: Annotated[str | None, typer.Option(help="Only where text or path (reason or path) holds this.")] = None,

@@ -1,4 +1,4 @@
-"""`forge documents`: what a source or a corpus holds, and what it rejected and why, from the shell."""
+"""`forge documents`: what a source or a corpus holds, and what it or a model's shards rejected and why."""
 
 import re
 from collections import Counter
@@ -18,15 +18,20 @@ from forge_assets.resources import forge_resources
 from forge_assets.settings import Settings
 from forge_pipelines.corpus.reading import HELDOUT, TRAIN
 from forge_pipelines.corpus.steps import STAGE as CORPUS
-from forge_pipelines.errors import ConfigError
+from forge_pipelines.errors import ConfigError, DataError
 from forge_pipelines.manifest import Manifest, Rejection
+from forge_pipelines.shards.reading import STAGE as SHARDS
 from forge_pipelines.sources.assembly import DOCUMENTS, REJECTIONS
 from forge_pipelines.sources.identity import STAGE as SOURCE
 from forge_pipelines.sources.places.globs import compile_globs
 from forge_pipelines.store import Store
 from forge_pipelines.tables import find_documents, read_labels, read_rejections
 
-_PARTS: Mapping[str, Mapping[str, str]] = {SOURCE: {"": DOCUMENTS}, CORPUS: {"train": TRAIN, "heldout": HELDOUT}}
+_PARTS: Mapping[str, Mapping[str, str]] = {
+    SOURCE: {"": DOCUMENTS},
+    CORPUS: {"train": TRAIN, "heldout": HELDOUT},
+    SHARDS: {},
+}
 _SHOWN = 20
 _COUNTED = 12
 
@@ -83,7 +88,7 @@ class Query:
 
 
 def show_documents(name: str, query: Query, settings: Settings) -> int:
-    """Print what a source or a corpus holds: on a terminal as a person reads it, else a line for each.
+    """Print what a source or a corpus holds, or what a model's shards rejected: a line for each, where no person reads.
 
     Returns:
         0, or 1 when nothing is what was looked for.
@@ -96,6 +101,8 @@ def show_documents(name: str, query: Query, settings: Settings) -> int:
     query.pattern(), query.paths()
     store = forge_resources(settings)["forge_store"].open()
     manifest = _published(name, store)
+    if manifest.kind == SHARDS:
+        manifest = _rejections_alone(manifest, query)
     _require_rule(query.rule, manifest)
     folder = store.open(manifest)
     is_overview = not (query.rejected or query.grep or query.full)
@@ -107,7 +114,7 @@ def show_documents(name: str, query: Query, settings: Settings) -> int:
 
 
 def _published(name: str, store: Store) -> Manifest:
-    """Return the latest source or corpus of a name, which may be an asset's key, too.
+    """Return the latest source or corpus of a name, which may be an asset's key, too; else a model's shards.
 
     Raises:
         ConfigError: it is the key of something else, or the name of both.
@@ -115,14 +122,31 @@ def _published(name: str, store: Store) -> Manifest:
     """
     name, _, kind = name.partition("/")
     kinds = [kind] if kind else [*_PARTS]
-    choice = " or ".join(f"{name}/{each}" for each in _PARTS)
+    choice = " or ".join(f"{name}/{each}" for each in (SOURCE, CORPUS))
     if not set(kinds) <= _PARTS.keys():
         raise ConfigError(f"{name}/{kind} holds no documents; write {choice}")
     pointers = store.pointers(f"{name}/{each}" for each in kinds)
     made = [each for each in kinds if f"{name}/{each}" in pointers]
+    made = [each for each in made if _PARTS[each]] or made
     if len(made) > 1:
         raise ConfigError(f"{name} is a source and a corpus; write {choice}")
     return store.latest(name, *(made or kinds[:1]))
+
+
+def _rejections_alone(shards: Manifest, query: Query) -> Manifest:
+    """Return shards of which nothing but the rejections is read.
+
+    Raises:
+        ConfigError: documents are asked for.
+        DataError: they were made by a version that kept no rejections.
+    """
+    title = f"{shards.name}/{SHARDS}"
+    if not query.rejected:
+        raise ConfigError(f"{title} holds token ids, no texts; add --rejected, or look at the documents of a corpus")
+    if "rejected_by_rule" not in shards.counts:
+        raise DataError(f"{title} was made by a version that kept no rejections; make it again")
+    files = tuple(entry for entry in shards.files if entry.path == REJECTIONS)
+    return shards.model_copy(update={"files": files})
 
 
 def _require_rule(rule: str | None, manifest: Manifest) -> None:
@@ -136,7 +160,7 @@ def _find(manifest: Manifest, folder: Path, query: Query) -> Iterator[Found]:
     pattern, paths = query.pattern(), query.paths()
     if query.rejected:
         for row in _rejections(folder, query):
-            if rejection := found_rejection(row, in_corpus=manifest.kind == CORPUS, pattern=pattern):
+            if rejection := found_rejection(row, in_corpus=manifest.kind != SOURCE, pattern=pattern):
                 yield rejection
         return
     for part, file in _PARTS[manifest.kind].items():

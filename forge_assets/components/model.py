@@ -19,7 +19,7 @@ from forge_assets.metadata import (
     describe_shards,
     materialization,
 )
-from forge_assets.progress import watch
+from forge_assets.progress import observe, watch
 from forge_assets.resources import MachineResource, RegistryResource, StoreResource
 from forge_pipelines.bases.stage import latest_base
 from forge_pipelines.evaluation import stage as evaluation
@@ -33,6 +33,7 @@ from forge_pipelines.shards import stage as shards
 from forge_pipelines.shards.config import ShardsConfig
 from forge_pipelines.training import stage as training
 from forge_pipelines.training.config import TrainingConfig
+from forge_pipelines.training.kept import model_alone
 
 
 class ModelConfig(Value):
@@ -54,6 +55,9 @@ class ModelConfig(Value):
 
     @model_validator(mode="after")
     def _either_base_or_scratch(self) -> Self:
+        objective = self.training.objective
+        if self.base is None and objective not in {None, "pretrain"}:
+            raise ValueError(f"{objective} goes on from an open model; name it as `base`")
         if self.base is None and self.training.architecture is None:
             raise ValueError("a model needs a `base` to adapt, or a `training.architecture` to train from scratch")
         if self.base is not None and self.training.architecture is not None:
@@ -103,12 +107,12 @@ class Model(YamlComponent[ModelConfig]):
             ConfigError: an unknown corpus, general text that is or may be trained on, a gate on a metric of no suite.
         """
         config = self.config
-        corpora = [share.corpus for share in config.shards.corpora]
+        corpora = [share.corpus for share in config.shards.shares]
         require_names([*corpora, *config.evaluation.general], Corpus, "corpus", context)
         with named_file(context):
             check_general(config.evaluation.general, corpora)
             check_decontaminated(config.name, config.evaluation.general, decontaminated_against(corpora, context))
-            check_gates(config.registration.gates, metrics_of(config.evaluation))
+            check_gates(config.registration.gates, metrics_of(config.evaluation, config.training.examples))
         registered = self._registered_model()
         job = dg.define_asset_job(
             config.name,
@@ -124,7 +128,7 @@ class Model(YamlComponent[ModelConfig]):
 
     def _tokenized_shards(self) -> dg.AssetsDefinition:
         config, key = self.config, self._key("tokenized_shards")
-        names = [share.corpus for share in config.shards.corpora]
+        names = [share.corpus for share in config.shards.shares]
 
         @dg.asset(
             key=key,
@@ -132,7 +136,7 @@ class Model(YamlComponent[ModelConfig]):
             group_name=config.name,
             owners=list(config.owners),
             kinds={"arrow"},
-            description="Packed sequences of token ids, and which document stands where in them.",
+            description="Sequences of token ids, or pairs of answers, and which document stands where in them.",
             pool=CPU_POOL,
             code_version=shards.CODE_VERSION,
             check_specs=[dg.AssetCheckSpec("trainable_tokens", asset=key, blocking=True)],
@@ -142,9 +146,12 @@ class Model(YamlComponent[ModelConfig]):
             with attempt(context):
                 corpora = {corpus: store.latest(corpus, "validated_corpus") for corpus in names}
                 base = latest_base(config.base, store) if config.base else None
-                publication = shards.shard(config.name, corpora, config.shards, store, watch(context), base)
-                checks = shard_checks(publication.manifest, config.shards.optional_sources)
-                return materialization(publication, store, describe_shards(publication.manifest), checks)
+                publication = shards.shard(
+                    config.name, corpora, config.shards, store, watch(context), base, config.training.examples
+                )
+                manifest = publication.manifest
+                checks = shard_checks(manifest, config.shards.optional_sources)
+                return materialization(publication, store, describe_shards(store.open(manifest), manifest), checks)
 
         return tokenized_shards
 
@@ -177,9 +184,14 @@ class Model(YamlComponent[ModelConfig]):
                 request = training.training_request(config.name, made_from, config.training)
                 with forge_registry.curves(request) as draw:
                     publication = training.train(
-                        config.name, made_from, config.training, store, machine.training(), watch(context, draw)
+                        config.name,
+                        made_from,
+                        config.training,
+                        store,
+                        machine.training(),
+                        watch(context, draw, observe(context)),
                     )
-                folder = store.open(publication.manifest)
+                folder = store.open(model_alone(publication.manifest))
                 metadata = describe_checkpoint(folder, publication.manifest)
                 return materialization(publication, store, metadata, checkpoint_checks(folder))
 
@@ -187,7 +199,7 @@ class Model(YamlComponent[ModelConfig]):
 
     def _evaluation_report(self) -> dg.AssetsDefinition:
         config, key = self.config, self._key("evaluation_report")
-        names = [*(share.corpus for share in config.shards.corpora), *config.evaluation.general]
+        names = [*(share.corpus for share in config.shards.shares), *config.evaluation.general]
 
         @dg.asset(
             key=key,

@@ -1,7 +1,6 @@
 """Which documents are scored: held out of corpora, each text once, cut to the same length."""
 
-from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,40 +8,36 @@ import pyarrow.parquet as pq
 from forge_pipelines.corpus.reading import HELDOUT, TRAIN, read_heldout
 from forge_pipelines.errors import DataError
 from forge_pipelines.evaluation.config import EvaluationConfig
+from forge_pipelines.evaluation.scored import ScoredText
 from forge_pipelines.manifest import Document
 
-
-@dataclass(frozen=True, slots=True)
-class ScoredText:
-    """The part of a document that is scored; ``general`` tells general text from the model's own corpora."""
-
-    doc_id: str
-    source: str
-    uri: str
-    text: str
-    general: bool
+Cut = Callable[[Document], Sequence[ScoredText]]
+"""What of a document is scored; nothing of one that has nothing to score."""
 
 
-def choose_texts(corpora: Mapping[str, Path], config: EvaluationConfig) -> list[ScoredText]:
-    """Return the first ``max_documents`` held-out documents by text hash, each cut to ``max_characters``.
+def choose(
+    corpora: Mapping[str, Path], config: EvaluationConfig, cut: Cut, replayed: str | None = None
+) -> list[ScoredText]:
+    """Return what is scored of the first ``max_documents`` held-out documents by text hash that have such a thing.
 
     A text that stands in several corpora is scored once, and not at all where one of them trains on it.
 
     Args:
         corpora: verified folder of each validated corpus that the model is trained on, by name.
-        config: how many documents, and how much of each.
+        config: how many documents.
+        cut: what of each; see `whole_text` and `conversations`.
+        replayed: the corpus of general text that it was trained on along with the others, of which none is scored.
 
     Raises:
         DataError: fewer than two documents are held out.
     """
     # Each corpus keeps its own two parts apart; only another corpus, with a split of its own, can train on a text.
     trained_on = _hashes(corpora.values(), TRAIN) if len(corpora) > 1 else set()
-    return _choose(corpora, trained_on, config, general=False)
+    own = {name: folder for name, folder in corpora.items() if name != replayed}
+    return _choose(own, trained_on, config, cut, title=", ".join(sorted(own)))
 
 
-def choose_general_texts(
-    general: Mapping[str, Path], own: Mapping[str, Path], config: EvaluationConfig
-) -> list[ScoredText]:
+def choose_general(general: Mapping[str, Path], own: Mapping[str, Path], config: EvaluationConfig) -> list[ScoredText]:
     """Return as many documents at most, held out of corpora of general text, that stand in no corpus of the model.
 
     Args:
@@ -56,11 +51,22 @@ def choose_general_texts(
     if not general:
         return []
     excluded = _hashes(own.values(), TRAIN) | _hashes(own.values(), HELDOUT)
-    return _choose(general, excluded, config, general=True)
+    title = f"{', '.join(sorted(general))} (evaluation.general)"
+    return _choose(general, excluded, config, whole_text(config, general=True), title)
+
+
+def whole_text(config: EvaluationConfig, *, general: bool) -> Cut:
+    """Score a document's text, up to ``max_characters``."""
+
+    def cut(document: Document) -> Sequence[ScoredText]:
+        text = document.text[: config.max_characters]
+        return [ScoredText(document.doc_id, document.source, document.uri, text, general)]
+
+    return cut
 
 
 def _choose(
-    corpora: Mapping[str, Path], excluded: Container[str], config: EvaluationConfig, *, general: bool
+    corpora: Mapping[str, Path], excluded: Container[str], config: EvaluationConfig, cut: Cut, title: str
 ) -> list[ScoredText]:
     documents: dict[str, Document] = {}
     for folder in corpora.values():
@@ -68,16 +74,16 @@ def _choose(
             if document.text_sha256 not in excluded:
                 known = documents.get(document.text_sha256, document)
                 documents[document.text_sha256] = min(known, document, key=lambda each: each.doc_id)
-    if len(documents) < 2:
-        title = f"{', '.join(sorted(corpora))}{' (evaluation.general)' if general else ''}"
+    chosen: list[Sequence[ScoredText]] = []
+    for text_sha256 in sorted(documents):
+        if len(chosen) < config.max_documents and (scored := cut(documents[text_sha256])):
+            chosen.append(scored)
+    if len(chosen) < 2:
         raise DataError(
-            f"{len(documents)} documents are held out of {title}, and an evaluation needs at least two; raise "
+            f"{len(chosen)} documents are held out of {title}, and an evaluation needs at least two; raise "
             "split.heldout_fraction of the corpus or add documents"
         )
-    first = sorted(documents.values(), key=lambda document: document.text_sha256)[: config.max_documents]
-    return [
-        ScoredText(each.doc_id, each.source, each.uri, each.text[: config.max_characters], general) for each in first
-    ]
+    return [scored for of_document in chosen for scored in of_document]
 
 
 def _hashes(folders: Iterable[Path], part: str) -> set[str]:

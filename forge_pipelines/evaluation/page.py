@@ -4,9 +4,14 @@ import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from forge_pipelines.evaluation.report import BITS_PER_CHARACTER, GENERAL_BITS_PER_CHARACTER, Report
+from forge_pipelines.evaluation.report import (
+    BITS_PER_CHARACTER,
+    GENERAL_BITS_PER_CHARACTER,
+    PREFERENCE_ACCURACY,
+    Report,
+)
 from forge_pipelines.evaluation.scores import DocumentScore
-from forge_pipelines.evaluation.verdict import compare_with_xz, forgetting, in_words, signed, tone, verdict
+from forge_pipelines.evaluation.verdict import SEEN_AS, compare_with_xz, forgetting, in_words, signed, tone, verdict
 
 _SHOWN = 6
 
@@ -36,6 +41,7 @@ def render_page(
     return environment.get_template("report.html.j2").render(
         report=report,
         metric=report.metrics[BITS_PER_CHARACTER],
+        preferences=report.metrics.get(PREFERENCE_ACCURACY),
         general=report.metrics.get(GENERAL_BITS_PER_CHARACTER),
         verdict=verdict(report),
         forgetting=forgetting(report),
@@ -49,10 +55,11 @@ def render_page(
 
 
 def _words(report: Report) -> Mapping[str, str]:
-    """Return what the page calls the two networks, and what stands between them."""
+    """Return what the page calls the two networks, what stands between them, and what was scored."""
+    scored = {"scored": SEEN_AS[report.examples], "before": "before"}
     if report.adapted_from:
-        return {"base": report.adapted_from, "before": "before", "after": "adapted", "doing": "adapting"}
-    return {"base": "the untrained network", "before": "before", "after": "trained", "doing": "training"}
+        return {**scored, "base": report.adapted_from, "after": "adapted", "doing": "adapting"}
+    return {**scored, "base": "the untrained network", "after": "trained", "doing": "training"}
 
 
 def _rankings(documents: Sequence[DocumentScore]) -> list[tuple[str, Sequence[DocumentScore]]]:

@@ -5,25 +5,42 @@ from typing import Any, Literal
 
 from forge_pipelines.evaluation.config import EvaluationConfig
 from forge_pipelines.manifest import Value
+from forge_pipelines.shards.config import Examples
 
 BITS_PER_CHARACTER = "heldout/bits_per_character"
 GENERAL_BITS_PER_CHARACTER = "general/bits_per_character"
+PREFERENCE_ACCURACY = "heldout/preference_accuracy"
+PREFERENCE_MARGIN = "heldout/preference_margin"
 
 METRICS: Mapping[str, str] = {
     BITS_PER_CHARACTER: "How many bits the model needs, on average, to predict one character of documents that it was "
-    "not trained on.",
+    "not trained on; of chats, of their answers, and of preferences, of the better ones.",
     GENERAL_BITS_PER_CHARACTER: "The same for general text, which the model is not adapted to: more than the base "
     "needs is what it forgot.",
+    PREFERENCE_ACCURACY: "Of how many pairs that it was not trained on the model finds the better answer likelier than "
+    "the worse one.",
+    PREFERENCE_MARGIN: "How many bits likelier it finds the better answer, on average.",
 }
 """Every metric that a gate may name, with its description."""
 
-NEEDS: Mapping[str, str] = {GENERAL_BITS_PER_CHARACTER: "evaluation.general"}
-"""What a model's YAML must name before its report gives a metric; what is not here is always given."""
+NEEDS: Mapping[str, str] = {
+    GENERAL_BITS_PER_CHARACTER: "evaluation.general is set",
+    PREFERENCE_ACCURACY: "training.objective is dpo",
+    PREFERENCE_MARGIN: "training.objective is dpo",
+}
+"""When a model's report gives a metric; one that is not here is always given."""
 
 
-def metrics_of(config: EvaluationConfig) -> Mapping[str, str]:
-    """Return the metrics that a model's report will give, with their descriptions: those that its gates may name."""
-    return {name: text for name, text in METRICS.items() if name != GENERAL_BITS_PER_CHARACTER or config.general}
+def metrics_of(config: EvaluationConfig, examples: Examples = "texts") -> Mapping[str, str]:
+    """Return the metrics that a model's report will give, with their descriptions: those that its gates may name.
+
+    Args:
+        examples: what the model learns from.
+    """
+    given = {BITS_PER_CHARACTER}
+    given |= {GENERAL_BITS_PER_CHARACTER} if config.general else set()
+    given |= {PREFERENCE_ACCURACY, PREFERENCE_MARGIN} if examples == "preferences" else set()
+    return {name: text for name, text in METRICS.items() if name in given}
 
 
 class Metric(Value):
@@ -67,8 +84,9 @@ class Report(Value):
         adapted_from: name of the open model that it was adapted from, and that it is compared with; None when it was
             trained from scratch and is compared with its own network before training.
         metrics: by name, a subset of `METRICS`.
+        examples: what of held-out documents is scored: texts, the answers of chats, or both answers of preferences.
         documents: held-out documents scored, of the model's own corpora.
-        characters: characters of those documents that were scored.
+        characters: characters of those documents that were scored; of preferences, of the better answers.
         general_documents: general documents scored.
         general_characters: characters of those.
         answers: to the questions of the configuration, in its order.
@@ -79,6 +97,7 @@ class Report(Value):
     checkpoint: str
     adapted_from: str | None = None
     metrics: Mapping[str, Metric]
+    examples: Examples = "texts"
     documents: int
     characters: int
     general_documents: int = 0

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 
 from forge_pipelines import processes
 from forge_pipelines.errors import DataError, PlatformError
+from forge_pipelines.evaluation.scored import Spans
 from forge_pipelines.manifest import Value
 from forge_pipelines.progress import OnProgress, Progress
 
@@ -54,10 +55,22 @@ class ScoringJob(Value):
         return self.workspace / "scores.json"
 
 
-class Items(Value):
-    """What the networks are shown: texts to be scored, none of them empty, and questions to be answered."""
+class Shown(Value):
+    """A text to be scored, not empty.
 
-    texts: tuple[str, ...]
+    Attributes:
+        spans: what of it is scored, in a conversation that the model's chat template wrote; None for a plain text, in
+            which special tokens are only text, and which is scored whole.
+    """
+
+    text: str
+    spans: Spans | None = None
+
+
+class Items(Value):
+    """What the networks are shown: texts to be scored, and questions to be answered."""
+
+    texts: tuple[Shown, ...]
     questions: tuple[str, ...]
 
 
@@ -77,7 +90,7 @@ class Scores(Value):
     Attributes:
         context_tokens: tokens that the networks saw at once.
         precision: number format of both networks' weights.
-        tokens: tokens of each text; beginning and end of the document are not counted.
+        tokens: tokens of each text that are scored.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")

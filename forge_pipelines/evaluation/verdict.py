@@ -1,25 +1,54 @@
 """What a report says in sentences: what training did, what it made the model forget, how xz compares."""
 
+from collections.abc import Mapping
 from typing import Literal
 
-from forge_pipelines.evaluation.report import BITS_PER_CHARACTER, GENERAL_BITS_PER_CHARACTER, Metric, Report
+from forge_pipelines.evaluation.report import (
+    BITS_PER_CHARACTER,
+    GENERAL_BITS_PER_CHARACTER,
+    PREFERENCE_ACCURACY,
+    Metric,
+    Report,
+)
+from forge_pipelines.shards.config import Examples
 
 Tone = Literal["better", "worse", "even"]
 
+SEEN_AS: Mapping[Examples, str] = {"texts": "documents", "chats": "answers", "preferences": "better answers"}
+"""What the figures of a model's own corpora are about."""
+
 
 def verdict(report: Report) -> str:
-    """Say in one sentence what training did to the model's prediction of documents like its own."""
+    """Say in one sentence what training did to what it was made for."""
+    return _preferring(report) if PREFERENCE_ACCURACY in report.metrics else _predicting(report)
+
+
+def _preferring(report: Report) -> str:
+    metric = report.metrics[PREFERENCE_ACCURACY]
+    figures = f"in {_percent(metric.value)} of unseen pairs, against {_percent(metric.base)} before"
+    finds = "finds the better of two answers likelier"
+    match tone(metric):
+        case "better":
+            return f"Adapting {report.adapted_from} taught it to prefer: it {finds} {figures}."
+        case "worse":
+            return f"Adapting {report.adapted_from} made it worse at telling answers apart: it {finds} {figures}."
+        case "even":
+            return f"That adapting {report.adapted_from} taught it to prefer cannot be seen: it {finds} {figures}."
+
+
+def _predicting(report: Report) -> str:
     metric = report.metrics[BITS_PER_CHARACTER]
+    unseen = SEEN_AS[report.examples]
     done = f"Adapting {report.adapted_from}" if report.adapted_from else "Training"
     before = f"before {'adapting' if report.adapted_from else 'training'}"
     figures = f"{metric.value:.2f} bits a character, against {metric.base:.2f} {before}"
     match tone(metric):
         case "better":
-            return f"{done} removed {_share(metric)} of the model's doubt about unseen documents: {figures}."
+            return f"{done} removed {_share(metric)} of the model's doubt about unseen {unseen}: {figures}."
         case "worse":
-            return f"{done} made the model worse at unseen documents: {figures}."
+            return f"{done} made the model worse at unseen {unseen}: {figures}."
         case "even":
-            return f"{done} made no difference on unseen documents that these few can show: {figures}."
+            return f"{done} made no difference on unseen {unseen} that these few can show: {figures}."
 
 
 def forgetting(report: Report) -> str | None:
@@ -43,7 +72,9 @@ def forgetting(report: Report) -> str | None:
 def tone(metric: Metric) -> Tone:
     """Return ``better``, ``worse`` or ``even``: the side of zero on which the paired interval lies as a whole."""
     low, high = metric.difference_interval
-    return "better" if high < 0 else "worse" if low > 0 else "even"
+    if low <= 0 <= high:
+        return "even"
+    return "better" if (high < 0) == (metric.direction == "lower") else "worse"
 
 
 def compare_with_xz(metric: Metric) -> str:

@@ -101,7 +101,7 @@ def check_gates(gates: Iterable[str], known_metrics: Collection[str]) -> None:
 
 def _why_unknown(metric: str, known_metrics: Collection[str]) -> str:
     if metric in NEEDS:
-        return f"the report gives only when {NEEDS[metric]} is set; set it, or remove the gate"
+        return f"the report gives only when {NEEDS[metric]}; see to that, or remove the gate"
     return f"no suite gives; there are: {', '.join(sorted(known_metrics))}"
 
 

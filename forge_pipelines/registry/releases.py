@@ -13,6 +13,7 @@ from forge_pipelines.registry.gates import judge, parse_gate
 from forge_pipelines.registry.tracking import Tracking
 from forge_pipelines.registry.versions import REPORT_TAG, TAGS
 from forge_pipelines.store import Store
+from forge_pipelines.training.kept import model_alone
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 _CHECKPOINT_TAG = f"{TAGS}checkpoint"
@@ -100,7 +101,8 @@ class Releases:
         if tags.get(_CHECKPOINT_TAG) != checkpoint.fingerprint:
             raise DataError(f"the tags of {title} in MLflow name another checkpoint than its report; register it again")
         self._judge_again(title, report)
-        return Release(self.model, version, self.alias, checkpoint, self._store.open(checkpoint).absolute())
+        folder = self._store.open(model_alone(checkpoint)).absolute()
+        return Release(self.model, version, self.alias, checkpoint, folder)
 
     def _aliases(self) -> Mapping[str, int]:
         found = self._tracking.ask("get_registered_model", self.model, unless="RESOURCE_DOES_NOT_EXIST")

@@ -19,13 +19,13 @@ _PARAMETER_CHARACTERS = 6000
 
 
 class TrainingRun:
-    """An MLflow run that curves are written to, in batches. Steps that it already has are left alone."""
+    """An MLflow run that curves are written to, in batches. Points that it already has are left alone."""
 
     def __init__(self, tracking: Tracking, experiment_id: str, run_id: str) -> None:
         self._tracking = tracking
         self._pending: list[Any] = []
         self._next_flush = 0.0
-        self._last_steps = self._recorded_steps(run_id)
+        self._steps = self._recorded_steps(run_id)
         self.run_id = run_id
         self.url = tracking.link(f"experiments/{experiment_id}/runs/{run_id}")
 
@@ -35,8 +35,9 @@ class TrainingRun:
 
         now_ms = int(time.time() * 1000)
         for name, value in metrics.items():
-            if step > self._last_steps.get(name, -1):
-                self._last_steps[name] = step
+            steps = self._steps.setdefault(name, set())
+            if step not in steps:
+                steps.add(step)
                 self._pending.append(Metric(name, float(value), now_ms, step))
         if time.monotonic() >= self._next_flush:
             try:
@@ -56,10 +57,11 @@ class TrainingRun:
             self._tracking.ask("log_batch", self.run_id, metrics=self._pending[:_BATCH_POINTS])
             del self._pending[:_BATCH_POINTS]
 
-    def _recorded_steps(self, run_id: str) -> dict[str, int]:
+    def _recorded_steps(self, run_id: str) -> dict[str, set[int]]:
+        # Not the last of each alone: a process that is killed takes points with it, and its successor goes on behind.
         names = self._tracking.ask("get_run", run_id).data.metrics
         histories = {name: self._tracking.ask("get_metric_history", run_id, name) for name in names}
-        return {name: max(point.step for point in history) for name, history in histories.items()}
+        return {name: {point.step for point in history} for name, history in histories.items()}
 
 
 @contextmanager
@@ -84,6 +86,7 @@ def training_run(
     except BaseException as failure:
         status = "FAILED" if isinstance(failure, Exception) else "KILLED"
         with suppress(PlatformError):  # the failure itself is what must be told
+            run.flush()
             tracking.ask("set_terminated", run.run_id, status=status)
         raise
     tracking.ask("set_terminated", run.run_id, status="FINISHED")

@@ -32,6 +32,7 @@ from forge_pipelines.registry.versions import (
     write_model_folder,
 )
 from forge_pipelines.store import Made, Publication, Store
+from forge_pipelines.training.kept import model_alone
 from forge_pipelines.training.stage import HISTORY
 
 CODE_VERSION = "1"
@@ -118,7 +119,7 @@ def register(
     )
 
     def make(folder: Path) -> Made:
-        checkpoint = store.open(upstream.checkpoint).absolute()
+        checkpoint = store.open(model_alone(upstream.checkpoint)).absolute()
         with _alone(store.workspace(request)) as workspace:
             version = _write_to_mlflow(candidate, tracking, checkpoint, workspace)
         on_progress(Progress(f"{version.name}: registering", message=f"{version.uri} stands in {tracking.address}"))

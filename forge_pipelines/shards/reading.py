@@ -9,13 +9,30 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from forge_pipelines.manifest import Value
+from forge_pipelines.shards.config import Examples
 from forge_pipelines.shards.order import CorpusRange, OrderSpec
+
+STAGE = "tokenized_shards"
 
 SEQUENCES = "sequences.arrow"
 DOCUMENTS = "documents.parquet"
 SPANS = "spans.parquet"
 CORPORA = "corpora.json"
+LAYOUT = "layout.json"
+REJECTIONS = "rejections.parquet"
 TOKENIZER = "tokenizer"
+
+
+class ShardsLayout(Value):
+    """What the rows of `SEQUENCES` are: the file `LAYOUT`.
+
+    Attributes:
+        sequence_length: tokens a sequence (T); of pairs, the most that a prompt and one of its answers have together.
+    """
+
+    examples: Examples
+    sequence_length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +40,25 @@ class Shards:
     """A shards folder.
 
     Attributes:
-        sequences: a memory-mapped `datasets.Dataset` with int32 columns ``input_ids``, ``position_ids`` and
-            ``labels``, each of shape (T,). Positions restart at 0 with each document; labels are the input ids, and
-            −100 at each document's first token and at padding.
+        sequences: a memory-mapped `datasets.Dataset`. Of texts and chats it has the int32 columns ``input_ids``,
+            ``position_ids`` and ``labels``, each of shape (T,). Positions restart at 0 with each document; labels are
+            the input ids, and −100 at each document's first token, at padding, and at what is no answer of a chat. Of
+            preferences, a row is a pair, with the lists of int32 ``prompt_ids``, ``chosen_ids`` and ``rejected_ids``.
         corpora: where each corpus stands.
+        examples: what the rows are.
+        sequence_length: tokens a sequence (T); no prompt of a pair is longer together with one of its answers.
     """
 
     sequences: Any
     corpora: tuple[CorpusRange, ...]
     tokenizer_folder: Path
+    examples: Examples
+    sequence_length: int
 
     @property
     def num_sequences(self) -> int:
         """Sequences in all."""
         return len(self.sequences)
-
-    @property
-    def sequence_length(self) -> int:
-        """Tokens a sequence (T)."""
-        return int(self.sequences.features["input_ids"].length)
 
     def order(self, seed: int) -> OrderSpec:
         """Return the order of samples that a recipe's seed gives."""
@@ -53,10 +70,13 @@ def open_shards(folder: Path) -> Shards:
     import datasets
 
     corpora = json.loads((folder / CORPORA).read_text())
+    layout = ShardsLayout.model_validate_json((folder / LAYOUT).read_bytes())
     return Shards(
         sequences=datasets.Dataset.from_file(str(folder / SEQUENCES)),
         corpora=tuple(CorpusRange(**corpus) for corpus in corpora),
         tokenizer_folder=folder / TOKENIZER,
+        examples=layout.examples,
+        sequence_length=layout.sequence_length,
     )
 
 

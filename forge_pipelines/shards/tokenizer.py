@@ -55,6 +55,8 @@ def take_tokenizer(base: Path, folder: Path) -> Tokenizer:
         for path in base.glob(pattern):
             shutil.copyfile(path, folder / path.name)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()  # as its maker may have saved it
+    tokenizer.no_padding()
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     end = tokenizer.token_to_id(_BETWEEN_DOCUMENTS)
     if end is None:

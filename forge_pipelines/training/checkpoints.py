@@ -1,19 +1,19 @@
 """Checkpoints of a training in progress: which one is complete, and that none is read before its hashes hold.
 
 A checkpoint is a folder ``checkpoint-<step>``. It counts as soon as `MARKER` stands in it, which names every file and
-its hash and is written last: a folder without it was torn by a crash.
+its hash, and ends in its own, and is written last: a folder without it was torn by a crash.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-from pydantic import ValidationError
-
-from forge_pipelines.manifest import FileEntry, Value
-from forge_pipelines.staging import sync_folder
-from forge_pipelines.store import find_damage, list_files
+from forge_pipelines.errors import DataError
+from forge_pipelines.manifest import FileEntry, Value, digest
+from forge_pipelines.staging import sync
+from forge_pipelines.store import find_damage
+from forge_pipelines.training.flushing import flushed
 
 MARKER = "complete.json"
 _PREFIX = "checkpoint-"
@@ -51,82 +51,126 @@ class Checkpoint(Done):
     files: tuple[FileEntry, ...]
 
 
+class _Marker(Value):
+    """The file `MARKER`: a checkpoint, and the digest of what is said of it."""
+
+    checkpoint: Checkpoint
+    sha256: str
+
+
+def _to_json(checkpoint: Checkpoint) -> bytes:
+    sha256 = digest(checkpoint.model_dump(mode="json"))
+    return _Marker(checkpoint=checkpoint, sha256=sha256).model_dump_json().encode()
+
+
 def checkpoint_folder(root: Path, step: int) -> Path:
     """Return where the checkpoint after ``step`` stands."""
     return root / f"{_PREFIX}{step}"
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
-    """Return what the marker of a complete checkpoint says."""
-    return Checkpoint.model_validate_json((folder / MARKER).read_text())
-
-
-def seal(folder: Path, done: Done) -> None:
-    """Mark a checkpoint complete. Every rank must have written its files; they are on the disk when this returns."""
-    checkpoint = Checkpoint(**done.model_dump(), files=list_files(folder))
-    sync_folder(folder)
-    unfinished = folder / f"{MARKER}.part"
-    unfinished.write_text(checkpoint.model_dump_json())
-    _sync(unfinished)
-    unfinished.rename(folder / MARKER)
-    _sync(folder)
-    _sync(folder.parent)
-
-
-def rotate(root: Path, keep: int, keep_every: int | None) -> None:
-    """Remove all complete checkpoints but the last ``keep``, and those after every ``keep_every`` steps."""
-    complete = [folder for folder in _newest_first(root) if (folder / MARKER).is_file()]
-    for folder in complete[keep:]:
-        if keep_every is None or _step_of(folder) % keep_every:
-            _remove(folder)
-
-
-def latest_complete(root: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """Return the newest checkpoint whose every file matches its hash; remove what is newer, torn or damaged.
-
-    Args:
-        root: the folder of the checkpoints; it may not exist yet.
-        warn: told in a sentence of each damaged checkpoint.
-    """
-    for folder in _newest_first(root):
-        damage = _find_damage(folder)
-        if damage is None:
-            return read_checkpoint(folder)
-        if damage:
-            warn(f"{folder.name} is damaged and is not used: {damage}")
-        _remove(folder)
-    return None
-
-
-def _find_damage(folder: Path) -> str | None:
-    """Say what is wrong with a checkpoint: None when it is sound, empty when a crash merely tore it."""
-    try:
-        checkpoint = read_checkpoint(folder)
-    except FileNotFoundError:
-        return ""
-    except ValidationError:
-        return f"{folder / MARKER} cannot be read"
-    return "; ".join(find_damage(folder, checkpoint.files)) or None
-
-
-def _newest_first(root: Path) -> list[Path]:
-    folders = [folder for folder in root.glob(f"{_PREFIX}*") if folder.name.removeprefix(_PREFIX).isdecimal()]
-    return sorted(folders, key=_step_of, reverse=True)
-
-
-def _step_of(folder: Path) -> int:
+def step_of(folder: Path) -> int:
+    """Return the step after which a checkpoint's folder was saved, by its name."""
     return int(folder.name.removeprefix(_PREFIX))
 
 
-def _remove(folder: Path) -> None:
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Return what the marker of a complete checkpoint says.
+
+    Raises:
+        FileNotFoundError: there is no marker.
+        ValueError: the marker is not as it was written.
+    """
+    content = (folder / MARKER).read_bytes()
+    marker = _Marker.model_validate_json(content)
+    if content != _to_json(marker.checkpoint):
+        raise ValueError(f"{folder / MARKER} does not match its own hash")
+    return marker.checkpoint
+
+
+def seal(folder: Path, done: Done, known: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Mark a checkpoint complete. Every rank must have written its files; they are on the disk when this returns.
+
+    Args:
+        folder: the checkpoint's.
+        done: what was done when it was saved.
+        known: the SHA-256 of files that were hashed when they were written, by their paths in the folder.
+    """
+    checkpoint = Checkpoint(**done.model_dump(), files=flushed(folder, known))
+    unfinished = folder / f"{MARKER}.part"
+    unfinished.write_bytes(_to_json(checkpoint))
+    sync(unfinished)
+    unfinished.rename(folder / MARKER)
+    sync(folder)
+    sync(folder.parent)
+
+
+def remove(folder: Path) -> None:
+    """Remove a checkpoint."""
     # Without its marker first: a removal that is cut short must not leave a checkpoint that looks damaged.
     (folder / MARKER).unlink(missing_ok=True)
     shutil.rmtree(folder)
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def rotate(root: Path, keep: int, keep_every: int | None) -> None:
+    """Remove all complete checkpoints but the last ``keep``, and those after every ``keep_every`` steps."""
+    for folder in complete_in(root)[keep:]:
+        if keep_every is None or step_of(folder) % keep_every:
+            remove(folder)
+
+
+def complete_in(root: Path) -> list[Path]:
+    """Return the folders of the complete checkpoints, damaged ones among them, the newest first."""
+    return [folder for folder in _newest_first(root) if (folder / MARKER).is_file()]
+
+
+def latest_complete(root: Path, training: str, warn: Callable[[str], None]) -> Checkpoint | None:
+    """Return the newest checkpoint whose every file matches its hash; remove what is newer, torn or damaged.
+
+    Args:
+        root: the folder of the checkpoints; it may not exist yet.
+        training: what the training is known by that goes on.
+        warn: told in a sentence of each damaged checkpoint.
+
+    Raises:
+        DataError: a checkpoint is of another training; it stays where it is.
+    """
+    for folder in _newest_first(root):
+        damage = damage_of(folder, training)
+        if damage is None:
+            return read_checkpoint(folder)
+        if damage:
+            warn(f"{folder.name} is damaged and is not used: {damage}")
+        remove(folder)
+    return None
+
+
+def damage_of(folder: Path, training: str) -> str | None:
+    """Say what is wrong with a checkpoint: None when it is sound, empty when a crash merely tore it.
+
+    Raises:
+        DataError: it is of another training than the one that is known by ``training``.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        checkpoint = read_checkpoint(folder)
+    except FileNotFoundError:
+        return ""
+    except ValueError:
+        return f"{folder / MARKER} is not as it was written"
+    if checkpoint.training != training:
+        whose = f"is of another training ({checkpoint.training[:12]}…), with other shards or another recipe"
+        raise DataError(f"{folder.name} {whose}; move {folder} away, and run the same command again")
+    if checkpoint.step != step_of(folder):
+        return f"{folder / MARKER} says that it was saved after step {checkpoint.step}"
+    return "; ".join([*find_damage(folder, checkpoint.files), *_strangers(folder, checkpoint)]) or None
+
+
+def _strangers(folder: Path, checkpoint: Checkpoint) -> list[str]:
+    """Say which files were not saved with a checkpoint: what loads it may go by them."""
+    saved = {MARKER, *(entry.path for entry in checkpoint.files)}
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    return [f"{folder / path} was not saved with it" for path in sorted(there - saved)]
+
+
+def _newest_first(root: Path) -> list[Path]:
+    folders = [folder for folder in root.glob(f"{_PREFIX}*") if folder.name.removeprefix(_PREFIX).isdecimal()]
+    return sorted(folders, key=step_of, reverse=True)

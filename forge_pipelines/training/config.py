@@ -9,6 +9,7 @@ from forge_pipelines.bases.architecture import find_fault
 from forge_pipelines.gpu.request import GpuRequest
 from forge_pipelines.manifest import Value
 from forge_pipelines.shards.config import Examples
+from forge_pipelines.training.deepspeed_config import complete, find_contradiction
 
 Objective = Literal["pretrain", "continue", "sft", "dpo"]
 
@@ -79,14 +80,19 @@ class TrainingConfig(Value):
         False, description="Compute activations again on the way back: less memory, a third more work."
     )
     compile: bool = Field(
-        False, description="Compile the network with torch.compile: slow to start, faster afterwards on GPUs."
+        False,
+        description="Compile the network with torch.compile: minutes to start, faster afterwards on GPUs. Needs a C++ "
+        "compiler.",
     )
     zero_stage: Literal[0, 1, 2, 3] = Field(1, description="DeepSpeed's ZeRO stage.")
     offload: Literal["none", "optimizer", "parameters"] = Field(
-        "none", description="What ZeRO keeps in the machine's memory instead of the GPU's; parameters need stage 3."
+        "none",
+        description="What ZeRO keeps in the machine's memory instead of the GPU's: the optimizer, which needs stage 1, "
+        "or the parameters, too, which need stage 3.",
     )
     deepspeed: Mapping[str, Any] | None = Field(
-        None, description="A whole DeepSpeed configuration. What it says must not contradict this recipe."
+        None,
+        description="A whole DeepSpeed configuration: it may say what is left out here, and contradict nothing.",
     )
     checkpoint_every_steps: int = Field(50, gt=0, description="A crash costs at most this many steps.")
     keep_checkpoints: int = Field(2, ge=2, description="How many of the last checkpoints are kept during training.")
@@ -112,6 +118,11 @@ class TrainingConfig(Value):
     )
     seed: int = Field(0, ge=0, description="Seed of the weights and of the order of samples.")
     gpus: GpuRequest = Field(default_factory=lambda: GpuRequest(count=1), description="GPUs, one rank each.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, said: Any) -> Any:
+        return complete(said) if isinstance(said, Mapping) else said
 
     @field_validator("architecture")
     @classmethod
@@ -140,6 +151,8 @@ class TrainingConfig(Value):
             raise ValueError("pretrain begins from scratch; describe the network under training.architecture")
         if from_scratch and self.lora is not None:
             raise ValueError("lora adapts a base, and training.architecture begins from scratch; remove one of them")
+        if self.compile and self.objective == "dpo":
+            raise ValueError("compile needs sequences of one length, and dpo's pairs are of many; remove compile")
         return self
 
     @model_validator(mode="after")
@@ -161,8 +174,21 @@ class TrainingConfig(Value):
         if self.keep_every_steps is not None and self.keep_every_steps % self.checkpoint_every_steps:
             message = f"keep_every_steps ({self.keep_every_steps}) is no multiple of checkpoint_every_steps"
             raise ValueError(f"{message} ({self.checkpoint_every_steps}); only what is saved can be kept")
+        return self
+
+    @model_validator(mode="after")
+    def _offloads_what_is_there(self) -> "TrainingConfig":
         if self.offload == "parameters" and self.zero_stage != 3:
             raise ValueError(f"offload: parameters needs zero_stage: 3, not {self.zero_stage}")
+        if self.offload == "optimizer" and self.zero_stage == 0:
+            raise ValueError("offload: optimizer needs zero_stage: 1 or more, not 0")
+        return self
+
+    @model_validator(mode="after")
+    def _agrees_with_deepspeed(self) -> "TrainingConfig":
+        fault = self.deepspeed and find_contradiction(self.deepspeed, dict(self), self.ranks)
+        if fault:
+            raise ValueError(fault)
         return self
 
     @property

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from forge_pipelines.corpus.reading import TABLE
 from forge_pipelines.errors import ConfigError
 from forge_pipelines.manifest import Manifest
+from forge_pipelines.shards.masking import masked_texts
 from forge_pipelines.shards.order import CorpusRange, OrderSpec, samples_of, sequences_of
 from forge_pipelines.shards.reading import CORPORA, DOCUMENTS, SPANS
 from forge_pipelines.store import Store
@@ -56,6 +57,7 @@ class Consumed:
 
     Attributes:
         uri: where it stands in its source; None where its corpus is no longer in the store.
+        masked: it is masked in the shards: padding was read in its place.
     """
 
     doc_id: str
@@ -63,6 +65,7 @@ class Consumed:
     source: str
     uri: str | None
     readings: tuple[Reading, ...]
+    masked: bool = False
 
     @property
     def tokens(self) -> int:
@@ -90,10 +93,7 @@ class Consumption:
         self._shards = store.published(checkpoint.name, "tokenized_shards", checkpoint.inputs["shards"])
         self._opened: dict[str, dict[str, Path]] = {}
         self._files = self.files_of(self._shards, CORPORA, DOCUMENTS, SPANS)
-        ranges = json.loads(self._files[CORPORA].read_text())
-        self.order = OrderSpec(
-            corpora=tuple(CorpusRange(**each) for each in ranges), seed=int(checkpoint.parameters["seed"])
-        )
+        self.order = order_of(self._files[CORPORA], int(checkpoint.parameters["seed"]))
 
     @property
     def num_samples(self) -> int:
@@ -106,6 +106,12 @@ class Consumption:
         roles = {role: made for role, made in self._shards.inputs.items() if role.startswith(_CORPUS)}
         names = {role.removeprefix(_CORPUS): made for role, made in roles.items()}
         return {name: stored(self.store, name, "validated_corpus", made) for name, made in names.items()}
+
+    @cached_property
+    def _masked(self) -> frozenset[int]:
+        texts, columns = masked_texts(self._shards), ["doc_index", "text_sha256"]
+        rows = rows_where(self._files[DOCUMENTS], among("text_sha256", texts), columns) if texts else ()
+        return frozenset(row["doc_index"] for row in rows)
 
     def of_step(self, step: int) -> list[Consumed]:
         """Return the documents that a step consumed, in the order of its samples, with what it read of each.
@@ -164,7 +170,8 @@ class Consumption:
         """Return the documents of some spans, with their readings: of samples and of what each reads, shape (n,)."""
         by_sequence: defaultdict[int, list[Mapping[str, int]]] = defaultdict(list)
         for span in spans:
-            by_sequence[span["sequence"]].append(span)
+            if span["doc_index"] not in self._masked:
+                by_sequence[span["sequence"]].append(span)
         readings: defaultdict[int, list[Reading]] = defaultdict(list)
         batches = samples // self.batch_sequences
         steps = batches - np.searchsorted(self.skipped_batches, batches) + 1
@@ -183,8 +190,15 @@ class Consumption:
         known = self._known(among("doc_index", readings))
         uris = self._uris(known.values())
         return [
-            Consumed(row["doc_id"], row["corpus"], row["source"], uris.get((row["corpus"], row["doc_id"])), of_document)
-            for row, of_document in ((known[index], of_document) for index, of_document in readings.items())
+            Consumed(
+                row["doc_id"],
+                row["corpus"],
+                row["source"],
+                uris.get((row["corpus"], row["doc_id"])),
+                readings[index],
+                index in self._masked,
+            )
+            for index, row in ((index, known[index]) for index in readings)
         ]
 
     def _uris(self, documents: Collection[Mapping[str, Any]]) -> Mapping[tuple[str, str], str]:
@@ -196,6 +210,11 @@ class Consumption:
                 rows = rows_where(path, among("doc_id", doc_ids), ("doc_id", "uri"))
                 found |= {(corpus, row["doc_id"]): row["uri"] for row in rows}
         return found
+
+
+def order_of(path: Path, seed: int) -> OrderSpec:
+    """Return the order of samples that a file `CORPORA` and a recipe's seed give."""
+    return OrderSpec(corpora=tuple(CorpusRange(**each) for each in json.loads(path.read_text())), seed=seed)
 
 
 def stored(store: Store, name: str, kind: str, fingerprint: str) -> Manifest | None:

@@ -38,6 +38,7 @@ _CUDA_BYTES = 800_000_000
 _CPU_BYTES = 650_000_000
 _RESERVED = 0.1
 _LOGITS_BYTES = 12
+_HIGHEST_STAGE = 3
 
 
 class Layout(Value):
@@ -135,6 +136,22 @@ def memory_of(shape: NetworkShape, layout: Layout, *, on_gpu: bool) -> Memory:
         update=update if has_master else 0,
         runtime=_CUDA_BYTES if on_gpu else _CPU_BYTES,
     )
+
+
+def remedy(recipe: Recipe) -> str:
+    """Say what of a recipe takes less memory when it is changed, the least change first."""
+    micro = recipe.micro_batch_sequences or recipe.batch_sequences // recipe.ranks
+    smaller = next((size for size in range(micro // 2, 0, -1) if micro % size == 0), None)
+    changes = [f"lower training.micro_batch_sequences from {micro} to {smaller}"] if smaller else []
+    if not recipe.gradient_checkpointing:
+        changes.append("set training.gradient_checkpointing: true")
+    if recipe.ranks > 1 and recipe.zero_stage < _HIGHEST_STAGE:
+        changes.append(f"raise training.zero_stage from {recipe.zero_stage} to {recipe.zero_stage + 1}")
+    if recipe.lora is None and recipe.architecture is None:
+        changes.append("train an adapter alone (training.lora)")
+    if not changes:
+        changes = ["shorten the sequences (shards.sequence_length)", "use a machine with more memory"]
+    return f"{', or '.join(changes)}, and run the same command again"
 
 
 def activation_bytes(shape: NetworkShape, layout: Layout) -> int:

@@ -91,8 +91,8 @@ def make_plan(
         PlatformError: the process that sizes the network was killed.
     """
     base = latest_base(base_name, store) if base_name else None
-    made = shards_made(name, shards, store)
-    sequences, source = known_sequences(shards, made, store)
+    made = shards_made(name, shards, training.examples, store)
+    sequences, source = known_sequences(shards, training.examples, made, store)
     if training.epochs is not None and sequences is None:
         raise ConfigError(f"{name} is trained for {training.epochs:g} epochs, and {source}; make its corpora first")
     recipe = recipe_of(training, sequences, shards.sequence_length, _precision(training, machine))

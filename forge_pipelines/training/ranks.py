@@ -10,6 +10,8 @@ from pathlib import Path
 from forge_pipelines import processes
 from forge_pipelines.errors import PlatformError
 from forge_pipelines.training.job import Failed, Finished, StepDone, TrainingJob, from_line
+from forge_pipelines.training.usage import Meter
+from forge_pipelines.training.vigil import Vigil, sentence_of
 
 _FULL_DISK_BYTES = 16 << 20
 
@@ -44,7 +46,8 @@ def run_ranks(
     Raises:
         ConfigError: no network can be built from the recipe.
         DataError: the loss is no longer a number.
-        PlatformError: a rank was killed, or failed for a reason that only the log tells.
+        PlatformError: a rank hangs, was killed, ran out of memory or disk, or failed for a reason that only the log
+            tells.
     """
     job_path = folder / "job.json"
     job_path.write_text(job.model_dump_json(indent=2))
@@ -52,33 +55,46 @@ def run_ranks(
     job.rendezvous.mkdir()
     log.parent.mkdir(parents=True, exist_ok=True)
     ends: list[Finished | Failed] = []
+    vigil, meter = Vigil(job), Meter(job, folder)
 
     def on_line(line: str) -> None:
         event = from_line(line)
         if isinstance(event, StepDone):
+            meter.goes_on(event.energy_joules)
             on_step(event)
         elif event is not None:
             ends.append(event)
 
-    code = processes.run(
-        [sys.executable, "-m", "forge_pipelines.training.worker.launch", str(job_path)],
-        on_line,
-        environment=_variables(job, environment),
-        log=log,
-    )
+    def on_silence() -> None:
+        meter.goes_on()
+        if stall := vigil.look():
+            vigil.ask_for_stacks(log)
+            raise PlatformError(f"{job.name}: {sentence_of(stall, job, log)}")
+
+    try:
+        code = processes.run(
+            [sys.executable, "-m", "forge_pipelines.training.worker.launch", str(job_path)],
+            on_line,
+            environment=_variables(job, environment),
+            log=log,
+            on_silence=on_silence,
+        )
+    finally:
+        meter.ended()
     failures = [end for end in ends if isinstance(end, Failed)]
     if failures:
         raise failures[0].error(job.name)
     if code != 0 or not ends:
-        raise PlatformError(f"{job.name}: {_unexplained(code, folder, log)}")
+        raise PlatformError(f"{job.name}: {unexplained('the training processes', code, folder, log)}")
     assert isinstance(ends[0], Finished)
     return ends[0]
 
 
-def _unexplained(code: int, folder: Path, log: Path) -> str:
+def unexplained(what: str, code: int, folder: Path, log: Path) -> str:
+    """Say why processes may have ended with an exit code and without a word: the disk is full, or the log knows."""
     if shutil.disk_usage(folder).free < _FULL_DISK_BYTES:
         return f"the disk that holds {folder} is full; free some space and run the same command again"
-    return f"the training processes ended with exit code {code}; the log {log} says why"
+    return f"{what} ended with exit code {code}; the log {log} says why"
 
 
 def _variables(job: TrainingJob, environment: TrainingEnvironment) -> Mapping[str, str]:
@@ -89,6 +105,7 @@ def _variables(job: TrainingJob, environment: TrainingEnvironment) -> Mapping[st
         "DS_ACCELERATOR": job.device,
         "TORCH_EXTENSIONS_DIR": str(environment.cache_folder / "torch_extensions"),
         "TRITON_CACHE_DIR": str(environment.cache_folder / "triton"),
+        "TORCHINDUCTOR_CACHE_DIR": str(environment.cache_folder / "inductor"),
         # The ranks of one machine talk over loopback alone, and nothing is fetched or told.
         "GLOO_SOCKET_IFNAME": "lo",
         "NCCL_SOCKET_IFNAME": "lo",

@@ -117,6 +117,7 @@ def pace_of_earlier(
         and _base_of(manifest) == (base.fingerprint if base else None)
         and _ran_on(manifest.measured, device, recipe.ranks)
         and sequence_length in _lengths(manifest, store)
+        and manifest.measured["tokens_per_second"] > 0  # else its last launch had no step left to do
     ]
     if not alike:
         return None

@@ -5,41 +5,35 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from forge_pipelines.bases.stage import ROLE, base_of
 from forge_pipelines.errors import ConfigError, DataError, PlatformError
 from forge_pipelines.manifest import Manifest, StageRequest, code_version
 from forge_pipelines.progress import OnProgress, Progress, silent
-from forge_pipelines.shards.order import sequences_of
-from forge_pipelines.shards.reading import TOKENIZER, documents_in, open_shards
+from forge_pipelines.shards.masking import masked_texts
+from forge_pipelines.shards.reading import TOKENIZER
 from forge_pipelines.staging import alone_in
 from forge_pipelines.store import Made, Publication, Store
 from forge_pipelines.training.batches import batch_of
-from forge_pipelines.training.checkpoints import Checkpoint, checkpoint_folder, latest_complete
+from forge_pipelines.training.checkpoints import latest_complete, step_of
 from forge_pipelines.training.config import TrainingConfig
-from forge_pipelines.training.job import HISTORY, LIBRARIES, DivergedError, Finished, StepDone, TrainingJob
+from forge_pipelines.training.divergence import REMEDY, samples_named
+from forge_pipelines.training.elastic import for_ranks
+from forge_pipelines.training.job import HISTORY, DivergedError, StepDone, TrainingJob
+from forge_pipelines.training.kept import KEPT_STEPS, publish_kept
 from forge_pipelines.training.pictures import draw_loss
 from forge_pipelines.training.ranks import TrainingEnvironment, run_ranks
 from forge_pipelines.training.recipe import Recipe, settle
+from forge_pipelines.training.record import RECORD, counts_of, measured_of, write_record
+from forge_pipelines.training.rewinding import rewind
+from forge_pipelines.training.workspace import Workspace
 
 __all__ = ["CODE_VERSION", "HISTORY", "RECORD", "train", "training_request"]
 
-CODE_VERSION = "3"
-RECORD = "training.json"
+CODE_VERSION = "4"
 LOSS_PICTURE = "loss.png"
-_SKIPPED = "skipped.json"
-_SHOWN_DIGITS, _MOST_NAMED = 12, 10
-
-_REMEDY = (
-    "lower training.learning_rate or training.max_gradient_norm, raise training.warmup_steps, look at these documents, "
-    "or let such batches be skipped (training.skip_batches)"
-)
 _LIBRARIES = ("torch", "transformers", "deepspeed")
 _WITHOUT_EFFECT_ON_RESULT = {"gpus", "keep_checkpoints", "checkpoint_every_steps", "stall_seconds"}
 
@@ -58,8 +52,14 @@ def training_request(name: str, shards: Manifest, config: TrainingConfig) -> Sta
         name=name,
         inputs={"shards": shards.fingerprint, **_base_input(shards, config)},
         parameters=recipe.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_RESULT),
-        code_version=code_version(CODE_VERSION, *_LIBRARIES),
+        code_version=code_version(CODE_VERSION, *_libraries(recipe)),
     )
+
+
+def _libraries(recipe: Recipe) -> tuple[str, ...]:
+    """Return the libraries that shape the weights."""
+    adapter, preferences = ("peft",) if recipe.lora else (), ("trl",) if recipe.objective == "dpo" else ()
+    return (*_LIBRARIES, *adapter, *preferences)
 
 
 def _base_input(shards: Manifest, config: TrainingConfig) -> Mapping[str, str]:
@@ -76,6 +76,7 @@ def train(
     store: Store,
     environment: TrainingEnvironment,
     on_progress: OnProgress = silent,
+    rewind_from: Manifest | None = None,
 ) -> Publication:
     """Train a network, going on from the last complete checkpoint of an earlier, unfinished call.
 
@@ -89,22 +90,40 @@ def train(
         store: holds the shards and takes the result.
         environment: what may be used of the machine.
         on_progress: told of every step, with its loss, gradient norm, learning rate and tokens per second.
+        rewind_from: an earlier `trained_checkpoint` of the same recipe on shards in which less was masked: training
+            goes on from its kept checkpoints, see `rewinding`. The result is the one from the start.
 
     Raises:
-        ConfigError: there is neither an architecture nor a base, or no network comes of it; or unfinished work belongs
-            to another number of ranks.
-        DataError: the shards are damaged; or the loss is no longer a number, or jumps, on more batches than may be
-            skipped.
+        ConfigError: there is neither an architecture nor a base, or no network comes of it; or ``rewind_from`` is of
+            another recipe.
+        DataError: the shards, or what ``rewind_from`` keeps, are damaged, or hold nothing to learn from; or the loss is
+            no longer a number, or jumps, on more batches than may be skipped; or an unfinished checkpoint is of another
+            training.
         PlatformError: GPUs are missing, the disk is full, or a training process failed.
     """
-    request = training_request(name, shards, config)
-    workspace = store.workspace(request)
-    training = _Training(name, request.key, shards, settle(config, shards), store, environment, on_progress, workspace)
+    _refuse_nothing_to_learn(name, shards)
+    request, recipe = training_request(name, shards, config), settle(config, shards)
+    workspace = Workspace(store.workspace(request))
+    training = _Training(name, request.key, shards, recipe, store, environment, on_progress, workspace)
+
+    def make(folder: Path) -> Made:
+        training.say_others()
+        if rewind_from is not None:
+            rewind(rewind_from, request, shards, recipe, store, workspace, training.say)
+        return training.make(folder)
+
     # Its lock stands beside the workspace, which is removed in the end: it must stay the same file for all who wait.
-    with alone_in(workspace, partial(training.say, "another process is training the same; waiting for it")):
-        publication = store.obtain(request, training.make)
-        shutil.rmtree(workspace, ignore_errors=True)
+    with alone_in(workspace.folder, partial(training.say, "another process is training the same; waiting for it")):
+        publication = store.obtain(request, make)
+        shutil.rmtree(workspace.folder, ignore_errors=True)
     return publication
+
+
+def _refuse_nothing_to_learn(name: str, shards: Manifest) -> None:
+    if shards.counts.get("trainable_tokens") == 0:
+        title = f"{shards.name}/{shards.kind} {shards.fingerprint[:12]}"
+        message = f"{name}: not one token of {title} would be trained on"
+        raise DataError(f"{message}; look at what its corpora rejected or masked, and make the shards again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +137,7 @@ class _Training:
     store: Store
     environment: TrainingEnvironment
     on_progress: OnProgress
-    workspace: Path
+    workspace: Workspace
 
     def make(self, folder: Path) -> Made:
         """Train, from the last complete checkpoint on, and write what is published."""
@@ -130,8 +149,9 @@ class _Training:
 
     def _make(self, folder: Path) -> Made:
         device = self._device()
-        resume = self._resume_point()
-        step = resume.step if resume else 0
+        log = self.environment.log_folder / f"{self.name}-{self.key[:12]}.log"
+        resume_from = self._resume_point(log)
+        step = step_of(resume_from) if resume_from else 0
         where = f"{self.recipe.ranks} rank(s) on {device.upper()} in {self.recipe.precision}"
         self.say(f"{where}, steps {step + 1} to {self.recipe.steps}")
         shards = self.store.open(self.shards)
@@ -140,33 +160,30 @@ class _Training:
             key=self.key,
             shards=shards,
             base=self._base_folder(),
-            checkpoints=self._checkpoints,
+            checkpoints=self.workspace.checkpoints,
             output=folder,
-            rendezvous=self.workspace / "rendezvous",
+            rendezvous=self.workspace.rendezvous,
             recipe=self.recipe,
             device=device,
             world_size=self.recipe.ranks,
-            resume_from=checkpoint_folder(self._checkpoints, step) if resume else None,
-            skipped=self._skipped,
+            resume_from=resume_from,
+            skipped=self.workspace.skipped,
+            masked=bool(masked_texts(self.shards)),
         )
-        restarts = self._count_launch() - 1
-        log = self.environment.log_folder / f"{self.name}-{self.workspace.name[:12]}.log"
-        finished = run_ranks(job, self.workspace, self.environment, log, self._on_step)
+        self.workspace.count_launch(self.recipe.ranks)
+        finished = run_ranks(job, self.workspace.folder, self.environment, log, self._on_step)
         shutil.copytree(shards / TOKENIZER, folder, dirs_exist_ok=True)
-        self._write_record(folder, finished)
+        write_record(folder, self.recipe, job.skipped, finished)
         (folder / LOSS_PICTURE).write_bytes(draw_loss(json.loads((folder / HISTORY).read_text()), "png"))
-        measured = self._measured(finished, device) | {"resumed_from_step": step, "restarts": restarts}
+        kept = self._publish_kept(folder)
+        measured = {
+            **measured_of(self.recipe, self.workspace, finished, device),
+            "resumed_from_step": step,
+            KEPT_STEPS: {str(after): each for after, each in kept.items()},
+        }
+        counts = {**counts_of(self.recipe, job.skipped, finished), KEPT_STEPS: [*kept]}
         # The shards have their tokenizer of the base, and so its label too.
-        return Made(self._counts(finished), self.shards.classification, measured)
-
-    @property
-    def _checkpoints(self) -> Path:
-        return self.workspace / "checkpoints"
-
-    @property
-    def _skipped(self) -> tuple[int, ...]:
-        path = self.workspace / _SKIPPED
-        return tuple(json.loads(path.read_text())) if path.is_file() else ()
+        return Made(counts, self.shards.classification, measured)
 
     def _skip(self, error: DivergedError) -> None:
         """Note that a batch is skipped from now on.
@@ -174,23 +191,13 @@ class _Training:
         Raises:
             DataError: no more may be.
         """
-        skipped, size = self._skipped, self.recipe.batch_sequences
+        skipped = self.workspace.skipped
         batch = batch_of(error.step, skipped)
-        samples = np.arange(batch * size, (batch + 1) * size)
-        where = f"{error}, on samples {samples[0]} to {samples[-1]}, of {self._documents_of(samples)}"
+        where = f"{error}, on {samples_named(batch, self.recipe, self.shards, self.store)}"
         if len(skipped) >= self.recipe.skip_batches:
-            raise DataError(f"{where}; {_REMEDY}") from error
-        unfinished = self.workspace / f"{_SKIPPED}.part"
-        unfinished.write_text(json.dumps([*skipped, batch]))
-        unfinished.replace(self.workspace / _SKIPPED)
+            raise DataError(f"{where}; {error.remedy or REMEDY}") from error
+        self.workspace.skip([batch])
         self.say(f"{where}; they are skipped, and training goes back to the last checkpoint")
-
-    def _documents_of(self, samples: NDArray[np.int64]) -> str:
-        folder = self.store.open(self.shards)
-        sequences = sequences_of(open_shards(folder).order(self.recipe.seed), samples)
-        names = [each["doc_id"][:_SHOWN_DIGITS] for each in documents_in(folder, sequences)]
-        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-        return f"documents {', '.join(names[:_MOST_NAMED])}{more}"
 
     def _base_folder(self) -> Path | None:
         if self.recipe.architecture is not None:
@@ -204,8 +211,16 @@ class _Training:
         """Tell whoever listens."""
         self.on_progress(Progress(f"{self.name}: training", total=self.recipe.steps, unit="steps", message=message))
 
+    def say_others(self) -> None:
+        """Tell of other unfinished trainings of this model: a changed recipe begins anew, and keeps what was done."""
+        for folder, step in self.workspace.others():
+            what = f"{folder} holds an unfinished training of {self.name} with another recipe or other shards"
+            self.say(f"{what}, {step} steps of it; it is kept, and the same recipe goes on from there")
+
     def _on_step(self, done: StepDone) -> None:
-        metrics = done.model_dump(exclude={"kind", "step"})
+        shutil.rmtree(self.workspace.converted, ignore_errors=True)
+        metrics = done.model_dump(exclude={"kind", "step", "energy_joules", "extra"}, exclude_none=True)
+        metrics |= dict(done.extra)
         self.on_progress(Progress(f"{self.name}: training", done.step, self.recipe.steps, "steps", metrics))
 
     def _device(self) -> Literal["cpu", "cuda"]:
@@ -217,46 +232,13 @@ class _Training:
             raise PlatformError(message)
         return "cuda"
 
-    def _resume_point(self) -> Checkpoint | None:
-        checkpoint = latest_complete(self._checkpoints, self.say)
-        if checkpoint and checkpoint.world_size != self.recipe.ranks:
-            message = (
-                f"{self.name}: the unfinished training in {self.workspace} was begun with {checkpoint.world_size} "
-                f"rank(s) and the recipe asks for {self.recipe.ranks}; set training.gpus.count back, or remove that "
-                "folder to begin again"
-            )
-            raise ConfigError(message)
-        return checkpoint
+    def _resume_point(self, log: Path) -> Path | None:
+        checkpoint = latest_complete(self.workspace.checkpoints, self.key, self.say)
+        if checkpoint is None:
+            return None
+        return for_ranks(checkpoint, self.recipe, self.workspace, log, self.say)
 
-    def _count_launch(self) -> int:
-        counter = self.workspace / "launches"
-        launches = int(counter.read_text()) + 1 if counter.is_file() else 1
-        counter.write_text(str(launches))
-        return launches
-
-    def _write_record(self, folder: Path, finished: Finished) -> None:
-        record = {
-            "samples": [0, (self.recipe.steps + len(self._skipped)) * self.recipe.batch_sequences],
-            "skipped_batches": [*self._skipped],
-            "tokens_trained": finished.tokens_trained,
-            "libraries": {library: version(library) for library in LIBRARIES},
-        }
-        (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
-
-    def _counts(self, finished: Finished) -> Mapping[str, Any]:
-        return {
-            "steps": self.recipe.steps,
-            "skipped_batches": [*self._skipped],
-            "parameters": finished.parameters,
-            "tokens_trained": finished.tokens_trained,
-            "final_loss": finished.final_loss,
-        }
-
-    def _measured(self, finished: Finished, device: str) -> dict[str, Any]:
-        return {
-            "tokens_per_second": round(finished.tokens_per_second, 1),
-            "wall_seconds": round(finished.wall_seconds, 3),
-            "device": device,
-            "devices": list(finished.devices),
-            "world_size": self.recipe.ranks,
-        }
+    def _publish_kept(self, folder: Path) -> Mapping[int, Any]:
+        if self.recipe.keep_every_steps is None:
+            return {}
+        return publish_kept(self.workspace.checkpoints, self.key, self.recipe.keep_every_steps, folder, self.say)

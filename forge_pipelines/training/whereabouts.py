@@ -17,6 +17,7 @@ from forge_pipelines.training.consumption import Consumption, Reading, among, ro
 _DOC_ID = re.compile(r"[0-9a-f]{8,64}")
 _SHOWN_ID_DIGITS = 12
 _NAMED_AT_MOST = 5
+_MASKED = "masked in the shards: it has been taken back, and padding was read in its place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,8 @@ def _copies(files: Mapping[str, Any], doc_ids: set[str]) -> Mapping[str, Mapping
 
 def _trained(consumption: Consumption, corpus: str, doc_ids: list[str]) -> Iterator[Whereabouts]:
     for each in consumption.of_documents(doc_ids, corpus) if doc_ids else ():
-        reason = "" if each.readings else _unread(consumption, corpus)
+        unread = _MASKED if each.masked else _unread(consumption, corpus)
+        reason = "" if each.readings else unread
         yield Whereabouts(f"corpus {corpus}", each.doc_id, each.source, each.uri, reason, each.readings)
 
 

@@ -8,6 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from forge_pipelines import tables
+from forge_pipelines.columns import (
+    SEGMENTS,
+    characters_of,
+    documents_of,
+    forms_of,
+    table_of,
+    table_of_documents,
+)
 from forge_pipelines.manifest import Document, Rejection, Segment
 from forge_pipelines.tables import (
     documents_writer,
@@ -17,7 +25,6 @@ from forge_pipelines.tables import (
     read_rejections,
     rejections_writer,
     sample,
-    table_of,
 )
 
 
@@ -71,6 +78,33 @@ def test_equal_rows_are_equal_bytes(tmp_path: Path) -> None:
     for name in ("one.parquet", "two.parquet"):
         write(tmp_path / name, documents)
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("batch_characters", [tables.BATCH_CHARACTERS, 900])
+def test_documents_that_are_added_as_tables_give_the_file_that_adding_them_one_by_one_gives(
+    tmp_path: Path, batch_characters: int
+) -> None:
+    documents = [document(number, "ä" * (number % 90)) for number in range(1300)]
+    with documents_writer(tmp_path / "rows.parquet", batch_characters) as writer:
+        for each in documents:
+            writer.add(each)
+    with documents_writer(tmp_path / "tables.parquet", batch_characters) as writer:
+        for start, end in ((0, 700), (700, 700), (703, 1299)):
+            for each in documents[start - 3 : start] if start == 703 else ():
+                writer.add(each)
+            writer.add_documents(table_of_documents(documents).slice(start, end - start))
+        writer.add(documents[-1])
+    assert writer.num_rows == len(documents)
+    assert (tmp_path / "tables.parquet").read_bytes() == (tmp_path / "rows.parquet").read_bytes()
+
+
+def test_what_is_asked_of_many_documents_at_once_is_what_each_of_them_says() -> None:
+    documents = [document(number, "Grüß 😀 " * (number % 7)) for number in range(100)]
+    table = table_of_documents(documents).slice(3, 90)
+    assert documents_of(table) == documents[3:93]
+    assert characters_of(table).tolist() == [len(each.text) for each in documents[3:93]]
+    assert forms_of(table) == [[(part.role, len(part.text)) for part in each.segments] for each in documents[3:93]]
+    assert documents_of(table.slice(0, 0)) == [] and characters_of(table.slice(0, 0)).tolist() == []
 
 
 def test_large_documents_end_a_batch_early_so_that_memory_is_bounded(tmp_path: Path) -> None:
@@ -131,7 +165,7 @@ def test_rows_become_the_table_that_arrow_makes_of_them(count: int) -> None:
             ("number", pa.int32()),
             ("ends", pa.bool_()),
             ("path", pa.string()),
-            ("segments", tables.SEGMENTS),
+            ("segments", SEGMENTS),
             ("rule", pa.string()),
         ]
     )

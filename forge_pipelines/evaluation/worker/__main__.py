@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from forge_pipelines.channel import standard_output
 from forge_pipelines.errors import DataError
 from forge_pipelines.evaluation.scoring import ScoringJob
 from forge_pipelines.evaluation.worker.measure import measure
@@ -19,12 +20,10 @@ def main(job_path: Path) -> int:
     job = ScoringJob.model_validate_json(job_path.read_bytes())
     die_with_parent(job.parent_pid)
     join_lease(os.environ.get(LEASE_VARIABLE))
-    # Standard output carries the report; what a library prints goes to standard error, the log.
-    with os.fdopen(os.dup(1), "w", buffering=1) as channel:
-        os.dup2(2, 1)
+    with standard_output() as lines:
 
         def tell(message: Mapping[str, Any]) -> None:
-            channel.write(json.dumps(message) + "\n")
+            lines.write(json.dumps(message) + "\n")
 
         try:
             scores = measure(job, tell)

@@ -1,6 +1,7 @@
 """The measurement itself: what the checkpoint and its base give for the same texts and questions."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,9 +9,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from forge_pipelines.errors import DataError
 from forge_pipelines.evaluation.scoring import Findings, Items, Scores, ScoringJob
 from forge_pipelines.evaluation.worker.answers import answer, write_prompts
+from forge_pipelines.evaluation.worker.encoding import Encoded, encode
 from forge_pipelines.evaluation.worker.networks import (
     build_untrained,
     choose_precision,
@@ -37,7 +38,7 @@ def measure(job: ScoringJob, tell: Tell) -> Scores:
     items = Items.model_validate_json(job.items.read_bytes())
     tokenizer = load_tokenizer(job.checkpoint)
     special = read_document_tokens(job.checkpoint)
-    documents = tokenize(tokenizer, special.begin, items.texts)
+    documents = encode(tokenizer, special.begin, items.texts)
     prompts = write_prompts(tokenizer, special.begin, items.questions)
     context = context_tokens(job.checkpoint, tokenizer, job.max_context_tokens)
     precision = choose_precision([job.checkpoint, job.base], job.device) if job.base else "float32"
@@ -54,7 +55,7 @@ def measure(job: ScoringJob, tell: Tell) -> Scores:
         base = examine(load_network(job.base, job.device, precision), "base")
     else:
         base = examine(build_untrained(job.checkpoint, job.untrained_seed, job.device), "untrained")
-    tokens = tuple(len(ids) - 1 for ids in documents)
+    tokens = tuple(len(document.scored) for document in documents)
     return Scores(context_tokens=context, precision=precision, tokens=tokens, checkpoint=findings, base=base)
 
 
@@ -62,36 +63,24 @@ def _teller(tell: Tell, stage: str, unit: str) -> Callable[[int, int], None]:
     return lambda done, total: tell({"stage": stage, "done": done, "total": total, "unit": unit})
 
 
-def tokenize(tokenizer: Any, begin: int, texts: Sequence[str]) -> list[list[int]]:
-    """Return each text's token ids, with ``begin``, the token that begins a document, before them.
-
-    Raises:
-        DataError: the tokens do not give the text back, so the bits of the tokens are not those of the text.
-    """
-    documents = []
-    for text in texts:
-        # A document that quotes a special token ("</s>") is still only text.
-        ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-        if tokenizer.decode(ids, clean_up_tokenization_spaces=False) != text:
-            message = "loses characters, and bits per character would be too low; it needs to be lossless (byte-level)"
-            raise DataError(f"the tokenizer of {tokenizer.name_or_path} {message}")
-        documents.append([begin, *ids])
-    return documents
-
-
 @torch.inference_mode()
 def score(
-    network: PreTrainedModel, documents: Sequence[Sequence[int]], context: int, on_windows: Callable[[int, int], None]
+    network: PreTrainedModel, documents: Sequence[Encoded], context: int, on_windows: Callable[[int, int], None]
 ) -> list[float]:
-    """Return the bits of each document: its tokens' negative log2-likelihoods, each given those before it.
+    """Return the bits of each document: its scored tokens' negative log2-likelihoods, each given those before it.
 
     Args:
         network: on its device, ready to be scored.
-        documents: token ids, the first of each only a condition.
+        documents: token ids; each has more than one.
         context: positions that the network sees at once.
         on_windows: told how many windows are done, of how many.
     """
-    every = [window for index, ids in enumerate(documents) for window in windows(index, len(ids) - 1, context)]
+    every = [
+        window
+        for index, document in enumerate(documents)
+        for window in windows(index, len(document.ids) - 1, context)
+        if _scored_in(window, document)
+    ]
     nats = [0.0] * len(documents)
     done = 0
     for batch in batches(every, _LOGITS_A_BATCH // network.config.vocab_size):
@@ -102,18 +91,25 @@ def score(
     return [each / math.log(2) for each in nats]
 
 
-def _score_batch(network: PreTrainedModel, documents: Sequence[Sequence[int]], batch: list[Window]) -> list[float]:
+def _score_batch(network: PreTrainedModel, documents: Sequence[Encoded], batch: list[Window]) -> list[float]:
     # Padding stands on the right, where causal attention keeps it from every scored position: no mask is needed.
     shape = (len(batch), batch[0].length)
     ids_BT = torch.zeros(shape, dtype=torch.long)  # noqa: N806 - the shape
     targets_BT = torch.full(shape, _NOT_SCORED)  # noqa: N806
     for row, window in enumerate(batch):
-        ids = torch.tensor(documents[window.document][window.start : window.stop + 1])
+        document = documents[window.document]
+        ids = torch.tensor(document.ids[window.start : window.stop + 1])
         ids_BT[row, : window.length] = ids[:-1]
-        skipped = window.scored_from - window.start
-        targets_BT[row, skipped : window.length] = ids[1 + skipped :]
+        # The position before a token is what predicts it.
+        scored = torch.tensor([place - 1 - window.start for place in _scored_in(window, document)], dtype=torch.long)
+        targets_BT[row, scored] = ids[scored + 1]
     logits_BTV = network(input_ids=ids_BT.to(network.device), use_cache=False).logits  # noqa: N806
     return _nats(logits_BTV, targets_BT.to(network.device)).sum(dim=1).tolist()
+
+
+def _scored_in(window: Window, document: Encoded) -> Sequence[int]:
+    first, last = (bisect_left(document.scored, position + 1) for position in (window.scored_from, window.stop))
+    return document.scored[first:last]
 
 
 def _nats(logits_BTV: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:  # noqa: N803 - the shapes

@@ -15,14 +15,18 @@ join_lease(os.environ.get(LEASE_VARIABLE))
 # DeepSpeed's autotuner imports MLflow where it is installed; a rank has no business with it.
 sys.modules["mlflow"] = None  # type: ignore[assignment]
 
-import torch  # noqa: E402
-
-from forge_pipelines.errors import ForgeError, PlatformError  # noqa: E402
+from forge_pipelines.training.heartbeat import Heart  # noqa: E402
 from forge_pipelines.training.job import Event, Failed, TrainingJob, to_line  # noqa: E402
+
+_JOB = TrainingJob.model_validate_json(Path(sys.argv[1]).read_text())
+_RANK = int(os.environ["RANK"])
+_HEART = Heart(_JOB.rendezvous, _RANK)
+
+from forge_pipelines.training.worker.failures import named  # noqa: E402
 from forge_pipelines.training.worker.training import train_rank  # noqa: E402
 
 
-def main(job_path: Path) -> int:
+def main() -> int:
     """Train as the rank that torchrun's variables name; report every failure that has a sentence, and return 1."""
     # Events alone go to standard output: what libraries print there goes to the log.
     events = os.dup(1)
@@ -31,19 +35,19 @@ def main(job_path: Path) -> int:
     def report(event: Event) -> None:
         os.write(events, to_line(event).encode())
 
-    job = TrainingJob.model_validate_json(job_path.read_text())
+    read = [folder for folder in (_JOB.base, _JOB.resume_from) if folder is not None]
+    sizes = (path.stat().st_size for folder in read for path in folder.rglob("*") if path.is_file())
+    _HEART.beat("starting", slow_bytes=sum(sizes))
     try:
-        train_rank(job, int(os.environ["RANK"]), report)
-    except ForgeError as error:
-        report(Failed.of(error))
-        return 1
-    except torch.OutOfMemoryError:
+        train_rank(_JOB, _RANK, report, _HEART)
+    except Exception as error:
         traceback.print_exc()
-        message = "the GPU's memory ran out; lower training.micro_batch_sequences or raise training.zero_stage"
-        report(Failed.of(PlatformError(message)))
+        if (failure := named(error, _JOB)) is None:
+            raise
+        report(Failed.of(failure))
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main())

@@ -16,6 +16,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from forge_pipelines.training.job import Failed, TrainingJob, to_line
+from forge_pipelines.training.memory import remedy
 from forge_pipelines.training.worker import LAUNCHER_PID
 
 _SHUTDOWN_SECONDS = 5
@@ -37,7 +38,7 @@ def launch(job_path: Path) -> int:
         rdzv_configs={"store_type": "file"},
         local_addr="127.0.0.1",
         max_restarts=0,
-        logs_specs=DefaultLogsSpecs(),
+        logs_specs=DefaultLogsSpecs(log_dir=str(job.rendezvous / "torchrun")),
         shutdown_timeout=_SHUTDOWN_SECONDS,
     )
     try:
@@ -48,7 +49,9 @@ def launch(job_path: Path) -> int:
         if killed:
             rank, number = killed[0]
             name = signal.Signals(number).name
-            message = f"rank {rank} was ended by {name} (the usual reason for SIGKILL is memory that ran out)"
+            message = f"rank {rank} was ended by {name}"
+            if number == signal.SIGKILL:
+                message = f"{message}; the usual reason is memory that ran out: {remedy(job.recipe)}"
             sys.stdout.write(to_line(Failed(fault="platform", message=message)))
         return 1
     return 0

@@ -4,7 +4,6 @@ The network is built on the meta device, where tensors have a shape and no numbe
 layers, at their true widths, and its output matrix.
 """
 
-import os
 import sys
 import time
 
@@ -20,9 +19,10 @@ import torch  # noqa: E402
 from huggingface_hub.errors import StrictDataclassError  # noqa: E402
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel  # noqa: E402
 
+from forge_pipelines.channel import answer  # noqa: E402
 from forge_pipelines.errors import ConfigError  # noqa: E402
 from forge_pipelines.processes import die_with_parent  # noqa: E402
-from forge_pipelines.training.sizing import NetworkShape, Refused, Sized, SizingJob, Timing  # noqa: E402
+from forge_pipelines.training.sizing import NetworkShape, Sized, SizingJob, Timing  # noqa: E402
 from forge_pipelines.training.worker.network import check_heads  # noqa: E402
 
 _TIMED_LAYERS = 2
@@ -40,7 +40,7 @@ def size(job: SizingJob) -> Sized:
     """
     config = _configuration(job)
     network = _build(config)
-    shape = _shape(network)
+    shape = shape_of(network)
     if job.sequence_length > shape.window:
         message = f"sequences of {job.sequence_length} tokens are longer than the network sees at once"
         raise ConfigError(f"{message} (max_position_embeddings is {shape.window}); lower shards.sequence_length")
@@ -72,17 +72,18 @@ def _no_network(reason: str) -> ConfigError:
     return ConfigError(f"training.architecture gives no network: {lines[-1].strip()}")
 
 
-def _shape(network: PreTrainedModel) -> NetworkShape:
+def shape_of(network: PreTrainedModel) -> NetworkShape:
+    """Return the sizes of a network that its memory and its speed depend on."""
     config = network.config
     heads = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     table, output = network.get_input_embeddings().weight, network.get_output_embeddings().weight
     experts, chosen = getattr(config, "num_local_experts", 0), getattr(config, "num_experts_per_tok", 0)
-    of_experts = sum(weight.numel() for name, weight in network.named_parameters() if ".experts." in name)
+    of_experts = sum(size_of(weight) for name, weight in network.named_parameters() if ".experts." in name)
     return NetworkShape(
         model_type=config.model_type,
-        parameters=network.num_parameters(),
-        looked_up=0 if table is output else table.numel(),
+        parameters=sum(map(size_of, network.parameters())),
+        looked_up=0 if table is output else size_of(table),
         idle=of_experts * (experts - chosen) // experts if experts else 0,
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
@@ -93,6 +94,11 @@ def _shape(network: PreTrainedModel) -> NetworkShape:
         vocabulary=config.vocab_size,
         window=config.max_position_embeddings,
     )
+
+
+def size_of(weight: torch.Tensor) -> int:
+    """Return how many numbers a weight has, of which DeepSpeed may leave this process only a part."""
+    return int(getattr(weight, "ds_numel", weight.numel()))
 
 
 def _time_parts(network: PreTrainedModel, shape: NetworkShape, job: SizingJob) -> Timing | None:
@@ -173,15 +179,7 @@ def main(job_path: Path) -> int:
     """Answer; return 0, or 1 after a refusal."""
     job = SizingJob.model_validate_json(job_path.read_bytes())
     die_with_parent(job.parent_pid)
-    # Standard output carries the one line; what libraries print goes to standard error, the log.
-    with os.fdopen(os.dup(1), "w") as channel:
-        os.dup2(2, 1)
-        try:
-            channel.write(size(job).model_dump_json() + "\n")
-        except ConfigError as error:
-            channel.write(Refused(message=str(error)).model_dump_json() + "\n")
-            return 1
-    return 0
+    return answer(lambda: size(job), ConfigError)
 
 
 if __name__ == "__main__":

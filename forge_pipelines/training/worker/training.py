@@ -2,73 +2,70 @@
 
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import distributed
 from transformers import PreTrainedModel, TrainerState
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer_callback import PrinterCallback
 
-from forge_pipelines.errors import ConfigError
 from forge_pipelines.shards.reading import Shards, open_shards
+from forge_pipelines.training.heartbeat import Heart
 from forge_pipelines.training.job import HISTORY, DivergedError, Finished, TrainingJob
-from forge_pipelines.training.worker.arguments import TIMEOUT, arguments_of
+from forge_pipelines.training.worker.adapters import ADAPTER, merged
+from forge_pipelines.training.worker.arguments import TIMEOUT, check_compiler
 from forge_pipelines.training.worker.network import build_network, load_base
-from forge_pipelines.training.worker.samples import SamplesInOrder, already_stacked
-from forge_pipelines.training.worker.trainers import RankTrainer
+from forge_pipelines.training.worker.preferences import preference_trainer
+from forge_pipelines.training.worker.samples import PairsInOrder, SamplesInOrder, check_shards
+from forge_pipelines.training.worker.trainers import RankTrainer, sequence_trainer
+from forge_pipelines.training.worker.universal import prepare_universal
 from forge_pipelines.training.worker.watch import Report, Watch, devices_of, history_of
 from forge_pipelines.training.worker.zero import adjust_deepspeed
 
 
-def train_rank(job: TrainingJob, rank: int, report: Report) -> None:
+def train_rank(job: TrainingJob, rank: int, report: Report, heart: Heart) -> None:
     """Train as one of the job's ranks; rank 0 saves the model and its history.
 
     Raises:
-        ConfigError: no network can be built from the architecture.
+        ConfigError: no network can be built from the architecture, the shards hold other examples than the objective
+            learns from or longer ones than the network sees, or the recipe's adapter or DeepSpeed configuration does
+            not go with it.
         DivergedError: the loss, a gradient or a weight is no longer a number, or the loss jumps.
     """
     started = time.monotonic()
-    adjust_deepspeed()
+    check_compiler(job.recipe)
+    adjust_deepspeed(job.recipe)
     _join(job, rank)
-    recipe, shards = job.recipe, open_shards(job.shards)
+    shards = open_shards(job.shards)
     network = _first_network(job, shards)
     num_parameters = network.num_parameters()
-    longest = network.config.max_position_embeddings
-    if shards.sequence_length > longest:
-        message = f"sequences of {shards.sequence_length} tokens are longer than the network sees at once"
-        raise ConfigError(f"{message} (max_position_embeddings is {longest}); lower shards.sequence_length")
-    watch = Watch(job, recipe.batch_sequences * shards.sequence_length, report)
-    trainer = RankTrainer(
-        model=network,
-        args=arguments_of(job),
-        train_dataset=SamplesInOrder(shards, recipe, job.skipped),
-        data_collator=already_stacked,
-        callbacks=[watch],
-    )
-    trainer.remove_callback(PrinterCallback)
+    check_shards(shards, job.recipe, network.config.max_position_embeddings)
+    trainer, watch = _trainer(job, shards, network, partial(Watch, report=report, heart=heart))
+    num_trained = trainer.get_num_trainable_parameters()
+    prepare_universal(trainer, job.resume_from)
     trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
+    speed = watch.figures.tokens_per_second(job.recipe.steps)
     weights = trainer.accelerator.get_state_dict(trainer.deepspeed)
     if rank == 0:
-        _save(network, weights, trainer.state, job.output)
+        _save(*_finished_network(job, network, weights), trainer.state, job.output)
         report(
             Finished(
                 parameters=num_parameters,
+                trained_parameters=num_trained,
                 tokens_trained=trainer.state.num_input_tokens_seen,
                 final_loss=history_of(trainer.state)[-1]["loss"],
-                tokens_per_second=watch.tokens_per_second,
+                tokens_per_second=speed,
+                mfu=watch.figures.mfu(speed),
+                gpu_memory_bytes=watch.figures.gpu_memory_bytes,
                 wall_seconds=time.monotonic() - started,
                 devices=devices_of(job),
             )
         )
     distributed.barrier()
     distributed.destroy_process_group()
-
-
-def _first_network(job: TrainingJob, shards: Shards) -> PreTrainedModel:
-    if job.base is not None:
-        return load_base(job.base)
-    assert job.recipe.architecture is not None
-    return build_network(job.recipe.architecture, shards.tokenizer_folder, job.recipe.seed)
 
 
 def _join(job: TrainingJob, rank: int) -> None:
@@ -80,6 +77,42 @@ def _join(job: TrainingJob, rank: int) -> None:
         world_size=job.world_size,
         timeout=TIMEOUT,
     )
+
+
+def _first_network(job: TrainingJob, shards: Shards) -> PreTrainedModel:
+    if job.base is not None:
+        return load_base(job.base)
+    assert job.recipe.architecture is not None
+    return build_network(job.recipe.architecture, shards.tokenizer_folder, job.recipe.seed)
+
+
+def _trainer(
+    job: TrainingJob, shards: Shards, network: PreTrainedModel, watching: Callable[[TrainingJob, int], Watch]
+) -> tuple[RankTrainer, Watch]:
+    if job.recipe.objective == "dpo":
+        pairs = PairsInOrder(shards, job.recipe, job.skipped)
+        watch = watching(job, round(job.recipe.batch_sequences * pairs.tokens_each))
+        trainer = preference_trainer(job, network, pairs, shards.tokenizer_folder, watch)
+    else:
+        samples = SamplesInOrder(shards, job.recipe, job.skipped)
+        watch = watching(job, round(job.recipe.batch_sequences * samples.tokens_each))
+        trainer = sequence_trainer(job, network, samples, watch)
+    trainer.remove_callback(PrinterCallback)
+    return trainer, watch
+
+
+def _finished_network(
+    job: TrainingJob, network: PreTrainedModel, weights: dict[str, torch.Tensor]
+) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
+    """Return the network and its weights as they are published: what an adapter has learned is merged, on the CPU."""
+    if job.recipe.lora is None:
+        return network, weights
+    assert job.base is not None
+    # Otherwise a base is loaded in parts under ZeRO stage 3, by all ranks.
+    unset_hf_deepspeed_config()
+    whole = merged(load_base(job.base), job.recipe.lora, weights, job.output / ADAPTER)
+    whole.to(torch.bfloat16 if job.recipe.precision == "bf16" else torch.float32)
+    return whole, whole.state_dict()
 
 
 def _save(network: PreTrainedModel, weights: dict[str, torch.Tensor], state: TrainerState, folder: Path) -> None:

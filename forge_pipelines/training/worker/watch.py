@@ -2,40 +2,89 @@
 
 import math
 import statistics
-import time
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import distributed
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from forge_pipelines.training.batches import batch_of
 from forge_pipelines.training.checkpoints import Done, checkpoint_folder, read_checkpoint, rotate, seal
-from forge_pipelines.training.job import LIBRARIES, DivergedError, Event, StepDone, TrainingJob
+from forge_pipelines.training.heartbeat import Heart
+from forge_pipelines.training.job import LIBRARIES, DivergedError, Event, TrainingJob
+from forge_pipelines.training.worker.figures import Figures
+from forge_pipelines.training.worker.saving import hash_while_saving, hashes_below
+from forge_pipelines.training.worker.sizing import size_of
 
 Report = Callable[[Event], None]
 _STEPS_BEFORE = 32
 """By the losses of so many steps a loss is found to jump."""
 
+_STATE_BYTES, _MODEL_BYTES = 16, 8
+"""A parameter's, at most: in a checkpoint (weight, master, two moments); in the finished model, gathered and saved."""
+_NOTHING_TO_LEARN = (
+    "look at these documents, raise training.batch_sequences, or let such batches be skipped (training.skip_batches)"
+)
+
 
 class Watch(TrainerCallback):
-    """Reports every step, stops at a loss that is no number, and completes checkpoints."""
+    """Reports every step, stops at a loss that is no number, and completes checkpoints.
 
-    def __init__(self, job: TrainingJob, tokens_per_step: int, report: Report) -> None:
-        self._job = job
-        self._tokens_per_step = tokens_per_step
-        self._report = report
-        self._started = 0.0
-        self._first_step = 0
+    Args:
+        job: what is trained.
+        tokens_per_step: of all ranks, padding included.
+        report: takes the events of rank 0.
+        heart: beats where training gets on.
+    """
+
+    def __init__(self, job: TrainingJob, tokens_per_step: int, report: Report, heart: Heart) -> None:
+        self._job, self._tokens_per_step, self._report, self._heart = job, tokens_per_step, report, heart
+        self._figures: Figures
+        self._parameters = 0
         self._seconds_before = read_checkpoint(job.resume_from).wall_seconds if job.resume_from else 0.0
-        self.tokens_per_second = 0.0
+        self._labels = 0
 
-    def on_train_begin(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
+    @property
+    def figures(self) -> Figures:
+        """The figures of this launch, from the begin of training on."""
+        return self._figures
+
+    def on_train_begin(
+        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, model: PreTrainedModel, **_: Any
+    ) -> None:
         """Start the clock."""
-        self._started, self._first_step = time.monotonic(), state.global_step
+        hash_while_saving()
+        self._parameters = sum(map(size_of, model.parameters()))
+        self._figures = Figures(self._job, model, self._tokens_per_step, state.global_step)
+        self._labels = state.num_input_tokens_seen
+        self._heart.beat("first step", state.global_step)
+
+    def on_step_begin(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
+        """Look at what a step is about to learn from.
+
+        Raises:
+            DivergedError: its batch has no label, though nothing is masked in the shards; every rank counts those of
+                all, and stops.
+        """
+        step = state.global_step + 1
+        if state.num_input_tokens_seen == self._labels and not self._job.masked:
+            raise DivergedError(f"at step {step} no label of the batch is trained on", step, _NOTHING_TO_LEARN)
+        self._labels = state.num_input_tokens_seen
+
+    def on_substep_end(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
+        """Beat after a micro-batch."""
+        self._heart.beat("training", state.global_step)
+
+    def on_step_end(self, _args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Beat after a step; what follows may be a checkpoint."""
+        if control.should_save:
+            self._heart.beat("saving", state.global_step, _STATE_BYTES * self._parameters)
+        else:
+            self._heart.beat("training", state.global_step)
 
     def on_log(
         self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, logs: dict[str, float], **_: Any
@@ -51,30 +100,29 @@ class Watch(TrainerCallback):
         step, loss, grad_norm = state.global_step, logs["loss"], float(logs["grad_norm"])
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             raise DivergedError(f"at step {step} the loss is {loss} and the gradient's norm {grad_norm}", step)
-        before = [entry["loss"] for entry in history_of(state)[-_STEPS_BEFORE - 1 : -1]]
+        before = [entry["loss"] for entry in state.log_history[-_STEPS_BEFORE - 1 : -1]]
         if len(before) == _STEPS_BEFORE and loss > statistics.median(before) + self._job.recipe.loss_spike:
             usual = f"{statistics.median(before):.3f} in the {_STEPS_BEFORE} steps before"
             raise DivergedError(f"at step {step} the loss jumps to {loss:.3f}, from a median of {usual}", step)
-        seconds = time.monotonic() - self._started
-        self.tokens_per_second = (step - self._first_step) * self._tokens_per_step / seconds
         if state.is_world_process_zero:
-            self._report(
-                StepDone(
-                    step=step,
-                    loss=loss,
-                    grad_norm=grad_norm,
-                    learning_rate=logs["learning_rate"],
-                    tokens_per_second=self.tokens_per_second,
-                )
-            )
+            done = self._figures.of_step(step, loss, grad_norm, logs["learning_rate"])
+            extra = {name: value for name, value in logs.items() if name.startswith("rewards/")}
+            self._report(done.model_copy(update={"extra": extra}))
 
     def on_save(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
         """Complete a checkpoint that every rank has written its part of, then remove the oldest."""
-        distributed.barrier()
+        folder = checkpoint_folder(self._job.checkpoints, state.global_step)
+        of_ranks: list[Mapping[str, str]] = [{}] * self._job.world_size
+        distributed.all_gather_object(of_ranks, hashes_below(folder))
         if state.is_world_process_zero:
-            seal(checkpoint_folder(self._job.checkpoints, state.global_step), self._done(state))
+            seal(folder, self._done(state), ChainMap(*map(dict, of_ranks)))
             recipe = self._job.recipe
             rotate(self._job.checkpoints, recipe.keep_checkpoints, recipe.keep_every_steps)
+        self._heart.beat("training", state.global_step)
+
+    def on_train_end(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
+        """Beat before the finished model is gathered and written."""
+        self._heart.beat("finishing", state.global_step, _MODEL_BYTES * self._parameters)
 
     def _done(self, state: TrainerState) -> Done:
         job, num_batches = self._job, batch_of(state.global_step, self._job.skipped) + 1
@@ -85,7 +133,7 @@ class Watch(TrainerCallback):
             samples=(0, num_batches * job.recipe.batch_sequences),
             skipped_batches=tuple(batch for batch in job.skipped if batch < num_batches),
             tokens_trained=state.num_input_tokens_seen,
-            wall_seconds=self._seconds_before + time.monotonic() - self._started,
+            wall_seconds=self._seconds_before + self._figures.seconds,
             libraries={library: version(library) for library in LIBRARIES},
             devices=devices_of(job),
         )

@@ -59,7 +59,9 @@ def adapted_folders(texts: Texts, checkpoint_folder: Path, tmp_path_factory: pyt
     """An open model that can chat, and a checkpoint adapted from it, both in bf16."""
     base, checkpoint = (tmp_path_factory.mktemp("adapted") / name for name in ("base", "checkpoint"))
     shutil.copytree(checkpoint_folder, base)
-    (base / "chat_template.jinja").write_text("{% for m in messages %}<s>{{ m.content }}</s>{% endfor %}")
+    (base / "chat_template.jinja").write_text(
+        "{% for m in messages %}<s>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<s>{% endif %}"
+    )
     network = LlamaForCausalLM.from_pretrained(base)
     network.to(torch.bfloat16).save_pretrained(base)
     shutil.copytree(base, checkpoint)

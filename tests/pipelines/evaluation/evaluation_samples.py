@@ -4,8 +4,10 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from forge_pipelines.corpus.reading import HELDOUT_ROLE
+from forge_pipelines.evaluation.scoring import Shown
 from forge_pipelines.manifest import Classification, Document, Manifest, Segment, StageRequest, sha256_text
 from forge_pipelines.store import Made, Store
 from forge_pipelines.tables import documents_writer
@@ -28,6 +30,11 @@ class Adapted:
 
     base: Path
     checkpoint: Path
+
+
+def plain(texts: Sequence[str]) -> list[Shown]:
+    """Texts as the scoring process is shown them."""
+    return [Shown(text=text) for text in texts]
 
 
 def copy_of(source: Path) -> Callable[[Path], None]:
@@ -78,13 +85,18 @@ def publish_corpus(
 
 
 def publish_checkpoint(
-    store: Store, write: Callable[[Path], None], base: Manifest | None = None, corpora: Sequence[str] = ("manuals",)
+    store: Store,
+    write: Callable[[Path], None],
+    base: Manifest | None = None,
+    corpora: Sequence[str] = ("manuals",),
+    objective: str = "continue",
 ) -> Manifest:
     """Publish what ``write`` puts into a folder as a checkpoint trained on ``corpora``, perhaps adapted from a base."""
     inputs = {f"corpus:{corpus}": corpus for corpus in corpora}
     shards = _publish(store, "tiny", "tokenized_shards", inputs, lambda folder: None)
+    parameters = {"seed": SEED, "objective": objective}
     adapted = {f"base:{base.name}": base.fingerprint} if base else {}
-    return _publish(store, "tiny", "trained_checkpoint", {"shards": shards.fingerprint, **adapted}, write)
+    return _publish(store, "tiny", "trained_checkpoint", {"shards": shards.fingerprint, **adapted}, write, parameters)
 
 
 def publish_base(store: Store, write: Callable[[Path], None]) -> Manifest:
@@ -92,10 +104,17 @@ def publish_base(store: Store, write: Callable[[Path], None]) -> Manifest:
     return _publish(store, "small_base", "base_model", {}, write)
 
 
-def _publish(store: Store, name: str, kind: str, inputs: Mapping[str, str], write: Callable[[Path], None]) -> Manifest:
+def _publish(
+    store: Store,
+    name: str,
+    kind: str,
+    inputs: Mapping[str, str],
+    write: Callable[[Path], None],
+    parameters: Mapping[str, Any] | None = None,
+) -> Manifest:
     def make(folder: Path) -> Made:
         write(folder)
         return Made({}, Classification.INTERNAL)
 
-    request = StageRequest(kind=kind, name=name, inputs=inputs, parameters={"seed": SEED}, code_version="1")
+    request = StageRequest(kind=kind, name=name, inputs=inputs, parameters=parameters or {}, code_version="1")
     return store.obtain(request, make).manifest

@@ -8,25 +8,25 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from evaluation_samples import Adapted, Texts, copy_of, publish_base, publish_checkpoint, publish_corpus
+from evaluation_samples import Adapted, Texts, copy_of, plain, publish_base, publish_checkpoint, publish_corpus
 
 from forge_pipelines.errors import ConfigError, DataError
 from forge_pipelines.evaluation.base import find_base
 from forge_pipelines.evaluation.config import EvaluationConfig
-from forge_pipelines.evaluation.heldout import ScoredText
 from forge_pipelines.evaluation.page import render_page
 from forge_pipelines.evaluation.report import (
     BITS_PER_CHARACTER,
     GENERAL_BITS_PER_CHARACTER,
-    METRICS,
     Answer,
     Report,
     metrics_of,
 )
+from forge_pipelines.evaluation.scored import ScoredText
 from forge_pipelines.evaluation.scores import DocumentScore, require_finite
 from forge_pipelines.evaluation.stage import EvaluationEnvironment, evaluate
 from forge_pipelines.evaluation.verdict import forgetting, verdict
 from forge_pipelines.evaluation.worker import measure, networks
+from forge_pipelines.evaluation.worker.encoding import encode
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.progress import Progress
 from forge_pipelines.shards.tokenizer import read_document_tokens
@@ -71,7 +71,7 @@ def test_the_base_is_the_open_model_that_the_checkpoint_was_adapted_from(
     precision = published.report.settings["precision"]
     network = networks.load_network(adapted_folders.base, "cpu", precision)
     begin = read_document_tokens(adapted_folders.checkpoint).begin
-    documents = measure.tokenize(networks.load_tokenizer(adapted_folders.base), begin, texts.heldout)
+    documents = encode(networks.load_tokenizer(adapted_folders.base), begin, plain(texts.heldout))
     bits = measure.score(network, documents, published.report.settings["context_tokens"], lambda *_: None)
     metric = published.report.metrics[BITS_PER_CHARACTER]
     assert metric.base == pytest.approx(sum(bits) / sum(map(len, texts.heldout)), rel=1e-6)
@@ -82,7 +82,7 @@ def test_the_base_is_the_open_model_that_the_checkpoint_was_adapted_from(
 
 def test_general_text_is_measured_apart_from_documents_like_its_own(published: _Published, texts: Texts) -> None:
     report, scores = published.report, pq.read_table(published.folder / "scores.parquet").to_pylist()
-    assert set(report.metrics) == set(metrics_of(CONFIG)) == set(METRICS)
+    assert set(report.metrics) == set(metrics_of(CONFIG)) == {BITS_PER_CHARACTER, GENERAL_BITS_PER_CHARACTER}
     assert (report.documents, report.general_documents) == (len(texts.heldout), len(GENERAL))
     for metric, general in ((BITS_PER_CHARACTER, False), (GENERAL_BITS_PER_CHARACTER, True)):
         rows = [row for row in scores if row["general"] is general]
@@ -196,7 +196,7 @@ def test_both_networks_are_measured_at_the_same_precision_and_bf16_only_where_bo
 
 def test_bf16_moves_bits_per_character_by_less_than_half_a_percent(adapted_folders: Adapted, texts: Texts) -> None:
     tokenizer = networks.load_tokenizer(adapted_folders.checkpoint)
-    documents = measure.tokenize(tokenizer, read_document_tokens(adapted_folders.checkpoint).begin, texts.heldout)
+    documents = encode(tokenizer, read_document_tokens(adapted_folders.checkpoint).begin, plain(texts.heldout))
     exact, fast = (
         sum(
             measure.score(

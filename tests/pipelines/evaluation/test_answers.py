@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from evaluation_samples import Adapted, Texts
+from evaluation_samples import Adapted, Texts, plain
 from transformers import PreTrainedModel
 
 from forge_pipelines.errors import DataError
 from forge_pipelines.evaluation.worker import measure
 from forge_pipelines.evaluation.worker.answers import answer, write_prompts
+from forge_pipelines.evaluation.worker.encoding import encode
 from forge_pipelines.evaluation.worker.networks import load_network, load_tokenizer
 from forge_pipelines.shards.tokenizer import DocumentTokens, read_document_tokens
 
@@ -74,7 +75,7 @@ def test_an_answer_ends_at_the_token_that_ends_documents(
 def test_a_question_is_a_turn_of_a_chat_where_the_model_can_chat(adapted_folders: Adapted) -> None:
     tokenizer = load_tokenizer(adapted_folders.checkpoint)
     [prompt] = write_prompts(tokenizer, 1, ["When?"])
-    assert tokenizer.decode(prompt) == "<s>When?</s>"
+    assert tokenizer.decode(prompt) == "<s>When?</s><s>"
 
 
 def test_a_question_that_leaves_no_room_for_an_answer_is_refused(
@@ -89,7 +90,7 @@ def test_a_question_that_leaves_no_room_for_an_answer_is_refused(
 def test_having_answered_does_not_change_a_score(
     network: PreTrainedModel, tokenizer: Any, special: DocumentTokens, texts: Texts
 ) -> None:
-    documents = measure.tokenize(tokenizer, special.begin, texts.heldout[:4])
+    documents = encode(tokenizer, special.begin, plain(texts.heldout[:4]))
     before = measure.score(network, documents, 32, lambda *_: None)
     answer(network, tokenizer, special, write_prompts(tokenizer, special.begin, QUESTIONS), 4, lambda *_: None)
     assert measure.score(network, documents, 32, lambda *_: None) == before

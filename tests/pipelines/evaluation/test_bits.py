@@ -1,17 +1,19 @@
 """The bits themselves: against a slow plain loop, and whatever the windows and batches."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from evaluation_samples import CONTEXT, SEED, Texts
+from evaluation_samples import CONTEXT, SEED, Texts, plain
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from forge_pipelines.errors import DataError
 from forge_pipelines.evaluation.worker import measure
+from forge_pipelines.evaluation.worker.encoding import Encoded, encode
 from forge_pipelines.evaluation.worker.networks import (
     build_untrained,
     context_tokens,
@@ -29,20 +31,20 @@ def network(checkpoint_folder: Path) -> PreTrainedModel:
 
 
 @pytest.fixture(scope="module")
-def documents(checkpoint_folder: Path, texts: Texts) -> list[list[int]]:
-    return measure.tokenize(load_tokenizer(checkpoint_folder), _begin(checkpoint_folder), texts.heldout)
+def documents(checkpoint_folder: Path, texts: Texts) -> list[Encoded]:
+    return encode(load_tokenizer(checkpoint_folder), _begin(checkpoint_folder), plain(texts.heldout))
 
 
 def _begin(folder: Path) -> int:
     return read_document_tokens(folder).begin
 
 
-def _score(network: PreTrainedModel, documents: list[list[int]]) -> list[float]:
+def _score(network: PreTrainedModel, documents: list[Encoded]) -> list[float]:
     return measure.score(network, documents, CONTEXT, lambda *_: None)
 
 
 @torch.inference_mode()
-def _bits_token_by_token(network: PreTrainedModel, ids: list[int]) -> float:
+def _bits_token_by_token(network: PreTrainedModel, ids: Sequence[int]) -> float:
     bits = 0.0
     for position in range(1, len(ids)):
         # How far the window that scores this token has moved on: by halves of the context, never past the end.
@@ -54,21 +56,21 @@ def _bits_token_by_token(network: PreTrainedModel, ids: list[int]) -> float:
     return bits
 
 
-def test_bits_equal_a_plain_loop_over_single_tokens(network: PreTrainedModel, documents: list[list[int]]) -> None:
-    short = next(ids for ids in documents if len(ids) <= CONTEXT)
-    long = max(documents, key=len)
-    assert len(long) > 3 * CONTEXT
-    expected = [_bits_token_by_token(network, ids) for ids in (short, long)]
+def test_bits_equal_a_plain_loop_over_single_tokens(network: PreTrainedModel, documents: list[Encoded]) -> None:
+    short = next(document for document in documents if len(document.ids) <= CONTEXT)
+    long = max(documents, key=lambda document: len(document.ids))
+    assert len(long.ids) > 3 * CONTEXT
+    expected = [_bits_token_by_token(network, document.ids) for document in (short, long)]
     assert _score(network, [short, long]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_batching_does_not_change_a_score(
-    network: PreTrainedModel, documents: list[list[int]], monkeypatch: pytest.MonkeyPatch
+    network: PreTrainedModel, documents: list[Encoded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = _score(network, documents)
     monkeypatch.setattr(measure, "_LOGITS_A_BATCH", 1)
     assert _score(network, documents) == pytest.approx(together, rel=1e-5)
-    assert [_score(network, [ids])[0] for ids in documents] == pytest.approx(together, rel=1e-5)
+    assert [_score(network, [document])[0] for document in documents] == pytest.approx(together, rel=1e-5)
 
 
 @pytest.mark.parametrize("num_inputs", [1, 2, CONTEXT - 1, CONTEXT, CONTEXT + 1, 47, 48, 49, 1000])
@@ -115,9 +117,9 @@ def test_the_untrained_base_is_the_network_that_training_begins_with(checkpoint_
 
 
 def test_an_untrained_network_needs_about_as_many_bits_as_a_blind_guess(
-    checkpoint_folder: Path, documents: list[list[int]], network: PreTrainedModel
+    checkpoint_folder: Path, documents: list[Encoded], network: PreTrainedModel
 ) -> None:
-    num_tokens = sum(len(ids) - 1 for ids in documents)
+    num_tokens = sum(len(document.scored) for document in documents)
     blind = math.log2(network.config.vocab_size)
     untrained = sum(_score(build_untrained(checkpoint_folder, SEED, "cpu"), documents)) / num_tokens
     assert untrained == pytest.approx(blind, rel=0.05)
@@ -126,9 +128,9 @@ def test_an_untrained_network_needs_about_as_many_bits_as_a_blind_guess(
 
 def test_a_special_token_quoted_in_a_document_is_only_text(checkpoint_folder: Path) -> None:
     tokenizer = load_tokenizer(checkpoint_folder)
-    [ids] = measure.tokenize(tokenizer, _begin(checkpoint_folder), ["end </s> of <s>"])
-    assert ids[0] == tokenizer.bos_token_id
-    assert not set(ids[1:]) & set(tokenizer.all_special_ids)
+    [encoded] = encode(tokenizer, _begin(checkpoint_folder), plain(["end </s> of <s>"]))
+    assert encoded.ids[0] == tokenizer.bos_token_id
+    assert not set(encoded.ids[1:]) & set(tokenizer.all_special_ids)
 
 
 def test_a_tokenizer_that_loses_characters_is_refused(checkpoint_folder: Path) -> None:
@@ -137,7 +139,7 @@ def test_a_tokenizer_that_loses_characters_is_refused(checkpoint_folder: Path) -
     tokenizer: Any = load_tokenizer(checkpoint_folder)
     tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
     with pytest.raises(DataError, match="loses characters"):
-        measure.tokenize(tokenizer, 1, ["A Text"])
+        encode(tokenizer, 1, plain(["A Text"]))
 
 
 @pytest.mark.parametrize("harm", ["missing", "reshaped"])

@@ -1,6 +1,7 @@
 """Which documents are scored."""
 
 import lzma
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from evaluation_samples import publish_corpus
 from forge_pipelines.errors import DataError
 from forge_pipelines.evaluation.compression import xz_bits_per_character
 from forge_pipelines.evaluation.config import EvaluationConfig
-from forge_pipelines.evaluation.heldout import choose_general_texts, choose_texts
+from forge_pipelines.evaluation.heldout import choose, choose_general, whole_text
+from forge_pipelines.evaluation.scored import ScoredText
 from forge_pipelines.manifest import sha256_text
 from forge_pipelines.store import Store
 
@@ -18,9 +20,13 @@ def _corpus(store: Store, name: str, heldout: list[str], train: list[str]) -> Pa
     return store.open(publish_corpus(store, heldout, train, name=name))
 
 
+def _chosen(folders: Mapping[str, Path], config: EvaluationConfig) -> list[ScoredText]:
+    return choose(folders, config, whole_text(config, general=False))
+
+
 def test_the_first_by_text_hash_are_scored_each_cut_to_the_same_length(store: Store) -> None:
     folder = _corpus(store, "a", ["one text", "two texts", "three texts"], [])
-    chosen = choose_texts({"a": folder}, EvaluationConfig(max_documents=2, max_characters=4))
+    chosen = _chosen({"a": folder}, EvaluationConfig(max_documents=2, max_characters=4))
     expected = sorted(["one text", "two texts", "three texts"], key=sha256_text)[:2]
     assert [each.text for each in chosen] == [text[:4] for text in expected]
 
@@ -30,31 +36,41 @@ def test_a_text_of_two_corpora_counts_once_and_one_that_either_trains_on_does_no
         "a": _corpus(store, "a", ["shared", "only a", "trained by b"], ["x"]),
         "b": _corpus(store, "b", ["shared", "only b"], ["trained by b"]),
     }
-    chosen = choose_texts(folders, EvaluationConfig())
+    chosen = _chosen(folders, EvaluationConfig())
     assert sorted(each.text for each in chosen) == ["only a", "only b", "shared"]
-    backwards = choose_texts(dict(reversed(folders.items())), EvaluationConfig())
+    backwards = _chosen(dict(reversed(folders.items())), EvaluationConfig())
     assert chosen == backwards
+
+
+def test_of_a_replayed_corpus_nothing_is_scored_and_what_it_trains_on_is_not_either(store: Store) -> None:
+    folders = {
+        "a": _corpus(store, "a", ["one of a", "two of a", "trained by wiki"], []),
+        "wiki": _corpus(store, "wiki", ["one of wiki", "two of wiki"], ["trained by wiki"]),
+    }
+    config = EvaluationConfig()
+    chosen = choose(folders, config, whole_text(config, general=False), replayed="wiki")
+    assert sorted(each.text for each in chosen) == ["one of a", "two of a"]
 
 
 def test_too_few_held_out_documents_are_refused_by_name(store: Store) -> None:
     folder = _corpus(store, "handbook", ["alone"], [])
     with pytest.raises(DataError, match=r"1 documents are held out of handbook.*at least two"):
-        choose_texts({"handbook": folder}, EvaluationConfig())
+        _chosen({"handbook": folder}, EvaluationConfig())
 
 
 def test_general_text_leaves_out_whatever_stands_in_the_models_own_corpora(store: Store) -> None:
     own = {"a": _corpus(store, "a", ["held out by a"], ["trained on by a"])}
     general = {"g": _corpus(store, "g", ["held out by a", "trained on by a", "one", "two", "three"], ["other"])}
-    chosen = choose_general_texts(general, own, EvaluationConfig(max_documents=2, max_characters=2))
+    chosen = choose_general(general, own, EvaluationConfig(max_documents=2, max_characters=2))
     assert len(chosen) == 2
     assert all(each.general and each.text in {"on", "tw", "th"} for each in chosen)
-    assert choose_general_texts({}, own, EvaluationConfig()) == []
+    assert choose_general({}, own, EvaluationConfig()) == []
 
 
 def test_too_few_general_documents_are_refused_by_the_name_of_their_corpus(store: Store) -> None:
     own = {"a": _corpus(store, "a", ["x", "y"], [])}
     with pytest.raises(DataError, match=r"1 documents are held out of prose \(evaluation\.general\)"):
-        choose_general_texts({"prose": _corpus(store, "prose", ["x", "alone"], [])}, own, EvaluationConfig())
+        choose_general({"prose": _corpus(store, "prose", ["x", "alone"], [])}, own, EvaluationConfig())
 
 
 def test_xz_counts_the_bits_of_one_stream_against_characters_and_not_bytes() -> None:

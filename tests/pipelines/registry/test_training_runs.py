@@ -21,7 +21,6 @@ def test_a_resumed_training_continues_its_run_and_its_curve(tracking: Tracking, 
     with pytest.raises(RuntimeError), training_run(tracking, model, "k1", RECIPE) as run:
         for step in range(4):
             run.log(step, {"loss": 9.0 - step})
-        run.flush()
         raise RuntimeError("killed")
     assert tracking.ask("get_run", run.run_id).info.status == "FAILED"
     with training_run(tracking, model, "k1", RECIPE) as again:

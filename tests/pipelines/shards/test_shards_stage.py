@@ -1,58 +1,22 @@
 """Shards: every token of every training document stands somewhere, and nothing is trained on that is not there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from shard_corpora import corpus, document
 from tokenizers import Tokenizer
 
 from forge_pipelines.errors import DataError
-from forge_pipelines.manifest import Classification, Document, Manifest, Segment, StageRequest, digest, sha256_text
+from forge_pipelines.manifest import Manifest, sha256_text
 from forge_pipelines.shards.config import CorpusShare, ShardsConfig, TokenizerConfig
 from forge_pipelines.shards.reading import open_shards
 from forge_pipelines.shards.stage import shard
-from forge_pipelines.store import Made, Store
-from forge_pipelines.tables import documents_writer
+from forge_pipelines.store import Store
 
 TEXTS = [f"Chapter {n}. " + f"The quick brown fox number {n} jumps over lazy dogs; " * (n % 7 + 1) for n in range(60)]
-
-
-def document(source: str, text: str) -> Document:
-    sha = sha256_text(text)
-    return Document(
-        doc_id=sha256_text(source + sha),
-        text_sha256=sha,
-        parent_id=None,
-        kind="text",
-        segments=(Segment("text", text),),
-        source=source,
-        uri=f"{sha[:8]}.txt",
-        media_type="text/plain",
-        raw_sha256=sha,
-        language="en",
-        licence="MIT",
-        classification="internal",
-        owner=None,
-        purpose=None,
-        retrieved_at=None,
-        expires_at=None,
-    )
-
-
-def corpus(store: Store, name: str, documents: Sequence[Document], sources: Sequence[str] = ("books",)) -> Manifest:
-    """Publish a corpus of exactly these documents."""
-
-    def make(folder: Path) -> Made:
-        with documents_writer(folder / "train.parquet") as writer:
-            for row in documents:
-                writer.add(row)
-        return Made({"train": len(documents)}, Classification.INTERNAL)
-
-    inputs = {source: digest([source, *(row.doc_id for row in documents)]) for source in sources}
-    request = StageRequest(kind="validated_corpus", name=name, inputs=inputs, parameters={}, code_version="1")
-    return store.obtain(request, make).manifest
 
 
 def config(*corpora: CorpusShare, optional_sources: tuple[str, ...] = ()) -> ShardsConfig:

@@ -17,7 +17,7 @@ from forge_pipelines.manifest import Classification, Manifest, StageRequest
 from forge_pipelines.shards.config import TokenizerConfig
 from forge_pipelines.shards.order import CorpusRange
 from forge_pipelines.shards.packing import Packer
-from forge_pipelines.shards.reading import CORPORA, DOCUMENTS, SEQUENCES, SPANS, TOKENIZER
+from forge_pipelines.shards.reading import CORPORA, DOCUMENTS, LAYOUT, SEQUENCES, SPANS, TOKENIZER, ShardsLayout
 from forge_pipelines.shards.tokenizer import save_tokenizer, train_tokenizer
 from forge_pipelines.store import Made, Store
 from forge_pipelines.training.config import TrainingConfig
@@ -46,6 +46,8 @@ def write_shards(folder: Path) -> None:
         corpus="words", fingerprint="f" * 64, weight=1, first_sequence=0, num_sequences=packer.num_sequences
     )
     (folder / CORPORA).write_text(json.dumps([corpus.model_dump()]))
+    layout = ShardsLayout(examples="texts", sequence_length=SEQUENCE_LENGTH)
+    (folder / LAYOUT).write_text(layout.model_dump_json())
 
 
 def publish_shards(store: Store) -> Manifest:

@@ -47,7 +47,7 @@ def write_checkpoint(root: Path, step: int) -> None:
 
 def resume_step(root: Path) -> tuple[int | None, list[str]]:
     warnings: list[str] = []
-    checkpoint = latest_complete(root, warnings.append)
+    checkpoint = latest_complete(root, "0" * 64, warnings.append)
     return (checkpoint.step if checkpoint else None), warnings
 
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from forge_pipelines.errors import ConfigError, DataError, PlatformError
+from forge_pipelines.errors import DataError, PlatformError
 from forge_pipelines.manifest import Classification, Manifest
 from forge_pipelines.progress import Progress
 from forge_pipelines.shards.reading import open_shards
@@ -43,6 +43,7 @@ def control(
     environment = TrainingEnvironment(forge_cache, root / "logs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+        patch.setenv("TMPDIR", temporary(root))
         return store, train("tiny", publish(store), recipe(**LONG), store, environment)
 
 
@@ -56,7 +57,9 @@ def interrupted(
     """The root of the same training, whose process was killed after two checkpoints; no rank outlived it by 5 s."""
     root = tmp_path_factory.mktemp("interrupted")
     publish(Store(str(root / "store"), root / "scratch"))
-    process = start_training(root, recipe(**LONG))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", temporary(root))
+        process = start_training(root, recipe(**LONG))
     for done, _ in reports(process):
         if done >= 13:
             break
@@ -67,6 +70,11 @@ def interrupted(
         assert time.monotonic() < deadline, "a rank outlived the process that ran it"
         time.sleep(0.05)
     return root
+
+
+def temporary(root: Path) -> str:
+    (root / "tmp").mkdir()
+    return str(root / "tmp")
 
 
 def reports(process: subprocess.Popen[str]) -> Iterator[tuple[Any, Any]]:
@@ -126,6 +134,13 @@ def test_what_is_published_loads_and_says_what_was_consumed(control: tuple[Store
     assert counts["parameters"] == sum(parameter.numel() for parameter in network.parameters())
     assert publication.manifest.measured["resumed_from_step"] == publication.manifest.measured["restarts"] == 0
     assert publication.manifest.classification == Classification.CONFIDENTIAL
+
+
+def test_nothing_is_left_in_the_temporary_folder_whether_a_training_ends_or_is_killed(
+    control: tuple[Store, Publication], interrupted: Path
+) -> None:
+    for root in (Path(control[0].address).parent, interrupted):
+        assert list((root / "tmp").iterdir()) == []
 
 
 def test_the_first_loss_is_the_untrained_networks_on_the_first_samples_of_the_order(
@@ -211,14 +226,6 @@ def test_a_flipped_byte_in_a_checkpoint_is_named_and_training_goes_on_from_the_o
     assert weights_hash(publication) == weights_hash(control[1])
 
 
-def test_unfinished_work_of_another_number_of_ranks_is_refused_in_one_sentence(
-    interrupted: Path, recipe: Recipe, forge_cache: Path, tmp_path: Path
-) -> None:
-    root = shutil.copytree(interrupted, tmp_path / "copy")
-    with pytest.raises(ConfigError, match=r"tiny: .* begun with 2 rank.* asks for 1"):
-        resume(root, recipe(**LONG, gpus={"count": 1}), forge_cache)
-
-
 def test_zero_3_publishes_whole_weights(
     store: Store, shards: Manifest, recipe: Recipe, environment: TrainingEnvironment
 ) -> None:
@@ -276,7 +283,7 @@ def test_a_killed_rank_ends_the_training_in_one_sentence(
         if report.done == 7:
             next(filter(is_rank, processes_of(tmp_path))).kill()
 
-    with pytest.raises(PlatformError, match=r"tiny: rank \d was ended by SIGKILL"):
+    with pytest.raises(PlatformError, match=r"tiny: rank \d was ended by SIGKILL; .* lower training\.micro_batch_seq"):
         train("tiny", shards, recipe(**LONG), store, environment, kill_a_rank)
     assert processes_of(tmp_path) == []
     assert nothing_published(store)

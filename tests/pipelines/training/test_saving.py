@@ -1,0 +1,82 @@
+"""Checkpoints are hashed and on the disk when training goes on, and a full disk costs none that was saved."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+from forge_pipelines.errors import PlatformError
+from forge_pipelines.manifest import Manifest
+from forge_pipelines.progress import Progress
+from forge_pipelines.store import Store, find_damage, hash_file, list_files
+from forge_pipelines.training.checkpoints import checkpoint_folder, read_checkpoint
+from forge_pipelines.training.config import TrainingConfig
+from forge_pipelines.training.flushing import flushed
+from forge_pipelines.training.ranks import TrainingEnvironment
+from forge_pipelines.training.stage import train
+from forge_pipelines.training.worker.saving import HashedFile
+
+Recipe = Callable[..., TrainingConfig]
+
+
+def fill(disk: Path) -> None:
+    """Leave no byte of a disk free."""
+    with (disk / "ballast").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_full_disk_while_saving_is_one_sentence_and_the_next_launch_goes_on_from_the_last_checkpoint(
+    tmp_path: Path, small_disk: Path, recipe: Recipe, publish: Callable[[Store], Manifest], forge_cache: Path
+) -> None:
+    subprocess.run(["mount", "-o", "remount,size=24m", str(small_disk)], check=True)
+    store = Store(str(tmp_path / "store"), small_disk / "scratch")
+    environment = TrainingEnvironment(forge_cache, tmp_path / "logs")
+    shards, config = publish(store), recipe(steps=6, checkpoint_every_steps=2, gpus={"count": 1})
+
+    def fill_at_step_3(progress: Progress) -> None:
+        if progress.done == 3:
+            fill(small_disk)
+
+    with pytest.raises(PlatformError, match=rf"^tiny: the disk that holds {small_disk}/\S+ is full; the la") as caught:
+        train("tiny", shards, config, store, environment, fill_at_step_3)
+    assert "run the same command again" in str(caught.value) and "\n" not in str(caught.value)
+    [marker] = small_disk.rglob("checkpoint-*/complete.json")
+    checkpoint = read_checkpoint(marker.parent)
+    assert (checkpoint.step, find_damage(marker.parent, checkpoint.files)) == (2, [])
+    (small_disk / "ballast").unlink()
+    made = train("tiny", shards, config, store, environment).manifest
+    assert (made.measured["resumed_from_step"], made.counts["steps"]) == (2, 6)
+
+
+def test_what_is_hashed_while_it_is_written_is_what_stands_on_the_disk(tmp_path: Path) -> None:
+    state = {"small": torch.arange(10), "large": torch.randn(5_000_000), "words": "kept", "many": [torch.rand(9)] * 50}
+    torch.save(state, tmp_path / "plain.pt")
+    with HashedFile(tmp_path / "hashed.pt") as file:
+        torch.save(state, file)
+    assert file.sha256 == hash_file(tmp_path / "hashed.pt")
+    read, plain = (torch.load(tmp_path / name) for name in ("hashed.pt", "plain.pt"))
+    assert torch.equal(read["large"], plain["large"]) and read["words"] == "kept"
+    with HashedFile(tmp_path / "reused") as file:
+        buffer = bytearray(b"a" * 100_000)
+        file.write(memoryview(buffer))
+        buffer[:] = b"b" * 100_000
+        file.write(memoryview(buffer)[:10])
+    assert (tmp_path / "reused").read_bytes() == b"a" * 100_000 + b"b" * 10
+    assert file.sha256 == hash_file(tmp_path / "reused")
+
+
+def test_a_checkpoints_files_are_listed_as_the_store_lists_them_and_what_is_known_is_not_read_again(
+    tmp_path: Path,
+) -> None:
+    folder = checkpoint_folder(tmp_path, 4)
+    (folder / "global_step4").mkdir(parents=True)
+    for name in ("global_step4/a.pt", "global_step4/b.pt", "latest"):
+        (folder / name).write_bytes(os.urandom(1000))
+    assert flushed(folder, {}) == list_files(folder)
+    [known] = [each for each in flushed(folder, {"latest": "1" * 64}) if each.path == "latest"]
+    assert known.sha256 == "1" * 64

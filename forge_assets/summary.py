@@ -64,7 +64,7 @@ def summarize_shards(manifest: Manifest) -> Summary:
 
 
 def summarize_checkpoint(manifest: Manifest, first_loss: float) -> Summary:
-    """Sum up a checkpoint. first_loss is that of the first step, in nats a token."""
+    """Sum up a checkpoint. first_loss is that of the first step, in nats."""
     counts, measured = manifest.counts, manifest.measured
     return {
         "came in": f"{counts['tokens_trained']:,} tokens, in {counts['steps']:,} steps",

@@ -14,7 +14,7 @@ def draw_loss(history: Sequence[Mapping[str, float]], image_format: Literal["svg
     def paint(axes: Any) -> None:
         axes.plot(steps, losses, color=TRAINED, linewidth=1.8)
         axes.set_xlabel("optimizer step")
-        axes.set_ylabel("training loss (nats a token)")
+        axes.set_ylabel("training loss (nats)")
         axes.grid(axis="y", color=GRID)
 
     return draw(paint, image_format)

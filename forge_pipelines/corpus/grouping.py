@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from forge_pipelines.columns import DOCUMENT_SCHEMA, characters_of, rows_of
+from forge_pipelines.columns import DOCUMENT_SCHEMA, rows_of
 
 _GROUPS = 64
-_WAITING_CHARACTERS = 16 << 20
+_WAITING_BYTES = 16 << 20
 _WAITING_TABLES = 256
 _ORDER = [(name, "ascending") for name in ("text_sha256", "source", "uri", "doc_id")]
 
@@ -42,13 +42,13 @@ def write_groups(batches: Iterable[pa.Table], folder: Path) -> None:
 
 def _gathered(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
-    num_characters = 0
+    num_bytes = 0
     for batch in batches:
         waiting.append(batch)
-        num_characters += int(characters_of(batch).sum())
-        if num_characters >= _WAITING_CHARACTERS or len(waiting) == _WAITING_TABLES:
+        num_bytes += batch.nbytes
+        if num_bytes >= _WAITING_BYTES or len(waiting) == _WAITING_TABLES:
             yield pa.concat_tables(waiting)
-            waiting, num_characters = [], 0
+            waiting, num_bytes = [], 0
     if waiting:
         yield pa.concat_tables(waiting)
 

@@ -1,6 +1,5 @@
 """Several processes of an engine: batches are handed out as they come, and results come back in the batches' order."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,16 +24,14 @@ class Crew:
     Args:
         start: starts a process.
         most: how many there may be.
-        patience_seconds: how long the first has been at work before there are others.
     """
 
-    def __init__(self, start: Callable[[], Child], most: int, patience_seconds: float) -> None:
-        self._start, self._most, self._patience_seconds = start, most, patience_seconds
+    def __init__(self, start: Callable[[], Child], most: int) -> None:
+        self._start, self._most = start, most
         self._idle: list[Child] = []
         self._busy: dict[int, tuple[Child, _Task | None]] = {}
         self._waiting: deque[_Task] = deque()
         self._in_hand: deque[_Task] = deque()
-        self._ready_since: float | None = None
 
     def has_room(self) -> bool:
         """Whether another batch may be given."""
@@ -57,9 +54,7 @@ class Crew:
         for descriptor in speakers(self._busy, wait=wait) if self._busy else ():
             child, task = self._busy.pop(descriptor)
             result = child.hear()
-            if task is None:
-                self._ready_since = self._ready_since or time.monotonic()
-            else:
+            if task is not None:
                 task.result, task.done = result, True
             self._idle.append(child)
         self._hand_out()
@@ -76,14 +71,7 @@ class Crew:
             task.batch = ()
             self._busy[child.channel.fileno()] = (child, task)
         starting = sum(task is None for _, task in self._busy.values())
-        while starting < len(self._waiting) and self._may_start():
+        while starting < len(self._waiting) and len(self._busy) + len(self._idle) < self._most:
             child = self._start()
             self._busy[child.channel.fileno()] = (child, None)
             starting += 1
-
-    def _may_start(self) -> bool:
-        started = len(self._busy) + len(self._idle)
-        if started == 0 or self._patience_seconds == 0:
-            return started < self._most
-        is_worth_it = self._ready_since is not None and time.monotonic() - self._ready_since > self._patience_seconds
-        return is_worth_it and started < self._most

@@ -1,5 +1,7 @@
 """An engine of this machine: a process for each core that may be used, or this process where there is one core."""
 
+import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -13,7 +15,7 @@ from forge_pipelines.engine.work import Aside, Work
 
 MOST_WORKERS = 8
 _WORTH_SECONDS = 1.0
-"""About what it takes until a process is ready: where little work is expected, what is done in less is not worth it."""
+"""About what it takes until a process is ready."""
 
 
 class LocalEngine:
@@ -29,15 +31,17 @@ class LocalEngine:
     def map_batches(self, work: Work, batches: Iterable[Sequence[Any]], *, few: bool = False) -> Iterator[Any]:
         """See `Engine.map_batches`. A process is given its next batch when it has answered the last.
 
-        A single batch is not worth a process.
+        A single batch is not worth a process; nor, where few are expected, is what this process does in a second.
         """
         coming = iter(batches)
+        if few:
+            yield from _done_here(work, coming, _WORTH_SECONDS)
         first = list(islice(coming, 1 if self._num_workers == 1 else 2))
         if self._num_workers == 1 or len(first) < 2:
             yield from _done_here(work, chain(first, coming))
             return
         with starter(work) as start:
-            crew = Crew(start, self._num_workers, _WORTH_SECONDS if few else 0.0)
+            crew = Crew(start, self._num_workers)
             for batch in chain(first, coming):
                 crew.give(batch)
                 crew.hear(wait=False)
@@ -59,10 +63,19 @@ class LocalEngine:
             yield _Elsewhere(start())
 
 
-def _done_here(work: Work, batches: Iterable[Sequence[Any]]) -> Iterator[Any]:
-    prepared = cache(work.prepare)
+def _done_here(work: Work, batches: Iterable[Sequence[Any]], seconds: float = math.inf) -> Iterator[Any]:
+    """Yield results of batches until the work, without its preparation, has taken so long."""
+    prepared, taken = cache(work.prepare), 0.0
     for batch in batches:
-        yield prepared()(batch) if batch else []
+        if not batch:
+            yield []
+            continue
+        do, started = prepared(), time.monotonic()
+        result = do(batch)
+        taken += time.monotonic() - started
+        yield result
+        if taken >= seconds:
+            return
 
 
 class _Here:

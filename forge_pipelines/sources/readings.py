@@ -27,7 +27,7 @@ _CHUNK_ROWS = 2048
 _CHUNK_SECONDS = 20.0
 """A chunk ends at any of these: a run that is killed reads again what its last chunk would have held."""
 
-_OPEN_CHUNKS = 8
+_OPEN_BYTES = 128 << 20
 _MANY_CHUNKS = 16
 _SMALL_BYTES = 256 << 10
 _SCHEMA = pa.schema(
@@ -189,7 +189,8 @@ class Readings:
     def _load(self, number: int) -> _Chunk:
         if number not in self._open:
             self._open[number] = self._checked(self._chunks[number])
-            if len(self._open) > _OPEN_CHUNKS:
+            # What runs of old have changed stands in many small chunks, and is asked for in turn with the rest.
+            while len(self._open) > 1 and sum(chunk.rows.nbytes for chunk in self._open.values()) > _OPEN_BYTES:
                 self._open.popitem(last=False)
         self._open.move_to_end(number)
         return self._open[number]

@@ -19,7 +19,7 @@ from forge_pipelines.sources.readers import unfolding
 from forge_pipelines.sources.readers.reading import Content, Part, ReadingOptions
 
 MOST_WORKERS = 4
-_AHEAD_FILES = 64
+_AHEAD_FILES, _AHEAD_OF_FEW = 64, 256
 _AHEAD_SIZE = 128 << 20
 _END_SECONDS = 5.0
 _WORTH_SECONDS = 1.0
@@ -45,8 +45,8 @@ def read_guarded(
     from outside, counts against nobody. Close the iterator to end the processes early.
 
     Args:
-        files: what is read, in this order. Files are taken ahead of the parts by at most 64, and no more once they
-            hold 128 MiB; nor is more heard then than the next file's parts.
+        files: what is read, in this order. Files are taken ahead of the parts by at most 64 (256 of few), and no more
+            once they hold 128 MiB; nor is more heard then than the next file's parts.
         limits: what one file, or one member of it, may cost.
         options: how files are read.
         num_workers: processes at a time; by default one for each core that may be used, four at most.
@@ -61,26 +61,27 @@ def read_guarded(
     # Without a name of its own the log cannot outlive a run that is killed.
     with TemporaryFile() as log:
         start = _Starter(limits, options or ReadingOptions(), readers, Path(f"/proc/self/fd/{log.fileno()}"))
+        most_ahead = _AHEAD_OF_FEW if few else _AHEAD_FILES
         with _Crew(start, size, _WORTH_SECONDS if few else 0.0) as crew:
             for sha256, content in files:
                 ahead.append(crew.take(Task(sha256, content)))
-                while ahead and (ahead[0].done or _is_much(ahead)):
-                    yield from _parts(ahead, crew)
+                while ahead and (ahead[0].done or _is_much(ahead, most_ahead)):
+                    yield from _parts(ahead, crew, most_ahead)
             while ahead:
-                yield from _parts(ahead, crew)
+                yield from _parts(ahead, crew, most_ahead)
 
 
-def _is_much(ahead: Sequence[Task]) -> bool:
-    return len(ahead) > _AHEAD_FILES or sum(task.size for task in ahead) > _AHEAD_SIZE
+def _is_much(ahead: Sequence[Task], most_files: int) -> bool:
+    return len(ahead) > most_files or sum(task.size for task in ahead) > _AHEAD_SIZE
 
 
-def _parts(ahead: deque[Task], crew: "_Crew") -> Generator[tuple[str, Part | None], None, None]:
+def _parts(ahead: deque[Task], crew: "_Crew", most_ahead: int) -> Generator[tuple[str, Part | None], None, None]:
     task = ahead[0]
     while task.parts or not task.done:
         while task.parts:
             yield task.sha256, task.take()
         if not task.done:
-            crew.wait(task if _is_much(ahead) else None)
+            crew.wait(task if _is_much(ahead, most_ahead) else None)
     ahead.popleft()
     yield task.sha256, None
 
@@ -103,6 +104,7 @@ class _Crew:
         self._patience_seconds = patience_seconds
         self._ready_since = math.inf
         self._children: list[Child] = []
+        self._backlog: deque[Task] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -114,11 +116,18 @@ class _Crew:
             child.end()
 
     def take(self, task: Task) -> Task:
-        """Hand a file to a process that has room for it, as soon as one has."""
-        while (child := self._child_for(task)) is None:
+        """Hand a file to a process as soon as one has room for it; where there are few, do not wait until one has."""
+        self._backlog.append(task)
+        self._hand_out()
+        while self._backlog and not self._patience_seconds:
             self.wait()
-        child.give(task)
+        if self._backlog:
+            self._hear_all(_await_any(self._children, at_once=True))
         return task
+
+    def _hand_out(self) -> None:
+        while self._backlog and (child := self._child_for(self._backlog[0])) is not None:
+            child.give(self._backlog.popleft())
 
     def wait(self, first: Task | None = None) -> None:
         """Hear the processes that have something to say, and give up those that had to say it before now.
@@ -126,14 +135,19 @@ class _Crew:
         Args:
             first: only the process that reads this task is heard; the others wait until there is room for more.
         """
-        children = [child for child in self._children if first is None or first in child.tasks]
+        children = [child for child in self._children if first is None or first in child.tasks] or self._children
         heard = _await_any(children)
         now = time.monotonic()
         late = [child for child in children if child not in heard and child.deadline <= now]
-        for child in heard:
-            self._hear(child)
+        self._hear_all(heard)
         for child in late:
             self._give_up(child)
+        self._hand_out()
+
+    def _hear_all(self, children: Sequence[Child]) -> None:
+        for child in children:
+            self._hear(child)
+        self._hand_out()
 
     def _child_for(self, task: Task) -> Child | None:
         with_room = [child for child in self._children if child.has_room(task)]
@@ -203,10 +217,10 @@ class _Crew:
         return child.end(patience_seconds)
 
 
-def _await_any(children: Sequence[Child]) -> list[Child]:
-    """Wait until a process has something to say or had to; return those that have."""
+def _await_any(children: Sequence[Child], *, at_once: bool = False) -> list[Child]:
+    """Wait, or not, until a process has something to say or had to; return those that have."""
     soonest = min(child.deadline for child in children)
-    timeout_ms = None if math.isinf(soonest) else max(0.0, soonest - time.monotonic()) * 1000
+    timeout_ms = 0.0 if at_once else None if math.isinf(soonest) else max(0.0, soonest - time.monotonic()) * 1000
     poll = select.poll()
     speakers = {child.channel.fileno(): child for child in children}
     for descriptor in speakers:

@@ -37,6 +37,13 @@ _POLITE = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that wait for each other sleep: where others use the cores too, spinning slows all of them."""
 
 
+KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+"""For a command that computes on the CPU in large tensors: glibc keeps what is freed for the next of them (`mallopt(3)`).
+
+It would give each back to the kernel, which then fills every page with zeros again: an eighth of a training's time.
+"""
+
+
 def available_cores() -> int:
     """Return how many of this machine's cores this process may use."""
     return len(os.sched_getaffinity(0))

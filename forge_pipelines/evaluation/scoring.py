@@ -134,7 +134,8 @@ def score(items: Items, job: ScoringJob, log: Path, on_progress: OnProgress) -> 
     job_path = job.workspace / "job.json"
     job_path.write_text(job.model_dump_json())
     listener = _Listener(on_progress)
-    environment = OFFLINE if job.device == "cuda" else {**OFFLINE, "CUDA_VISIBLE_DEVICES": ""}
+    on_cpu = {**processes.KEEPS_MEMORY, "CUDA_VISIBLE_DEVICES": ""}
+    environment = OFFLINE if job.device == "cuda" else {**OFFLINE, **on_cpu}
     command = [sys.executable, "-m", "forge_pipelines.evaluation.worker", str(job_path)]
     log.parent.mkdir(parents=True, exist_ok=True)
     code = processes.run(command, listener.hear, environment=environment, log=log)

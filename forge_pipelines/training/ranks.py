@@ -112,4 +112,4 @@ def _variables(job: TrainingJob, environment: TrainingEnvironment) -> Mapping[st
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    return variables if job.device == "cuda" else {**variables, "CUDA_VISIBLE_DEVICES": ""}
+    return variables if job.device == "cuda" else {**variables, **processes.KEEPS_MEMORY, "CUDA_VISIBLE_DEVICES": ""}

@@ -124,7 +124,7 @@ def size_up(name: str, job: SizingJob, log: Path) -> Sized:
         path = Path(folder) / "job.json"
         path.write_text(job.model_copy(update={"parent_pid": os.getpid()}).model_dump_json())
         command = [sys.executable, "-m", "forge_pipelines.training.worker.sizing", str(path)]
-        environment = {**_OFFLINE, "OMP_NUM_THREADS": str(job.threads)}
+        environment = {**_OFFLINE, **processes.KEEPS_MEMORY, "OMP_NUM_THREADS": str(job.threads)}
         code = processes.run(
             command, lambda line: said.append(_END.validate_json(line)), environment=environment, log=log
         )

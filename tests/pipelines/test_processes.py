@@ -37,6 +37,13 @@ child = processes.start(
 print(child.pid, child.stdout.readline().strip(), flush=True)
 child.wait()
 """
+# Fills large arrays one after the other, as training does, and says how often the kernel had to find it a page.
+FILLS_ARRAYS = """
+import resource, numpy
+for _ in range(30):
+    numpy.ones(8_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
 CHILD_THAT_TIES = """
 import os, sys
 from forge_pipelines import processes
@@ -194,3 +201,10 @@ def test_silence_is_told_each_second_and_what_is_raised_then_ends_the_command(tm
     with pytest.raises(TimeoutError):
         processes.run(["sleep", "60"], lines.append, log=tmp_path / "log", on_silence=give_up)
     assert time.monotonic() - started < 30
+
+
+def test_a_command_that_keeps_memory_is_given_its_pages_once() -> None:
+    faults: list[int] = []
+    for environment in ({}, processes.KEEPS_MEMORY):
+        processes.run([PYTHON, "-c", FILLS_ARRAYS], lambda line: faults.append(int(line)), environment=environment)
+    assert faults[1] < faults[0] / 3

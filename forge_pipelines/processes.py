@@ -38,9 +38,9 @@ _POLITE = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
-"""For a command that computes on the CPU in large tensors: glibc keeps what is freed for the next of them (`mallopt(3)`).
+"""For a command that computes on the CPU in large tensors: glibc keeps what is freed for the next (`mallopt(3)`).
 
-It would give each back to the kernel, which then fills every page with zeros again: an eighth of a training's time.
+It would give it back to the kernel, which fills every page with zeros again: an eighth of a training's time.
 """
 
 

@@ -203,8 +203,9 @@ def test_silence_is_told_each_second_and_what_is_raised_then_ends_the_command(tm
     assert time.monotonic() - started < 30
 
 
-def test_a_command_that_keeps_memory_is_given_its_pages_once() -> None:
+def test_a_command_that_keeps_memory_is_given_its_pages_once(tmp_path: Path) -> None:
     faults: list[int] = []
     for environment in ({}, processes.KEEPS_MEMORY):
-        processes.run([PYTHON, "-c", FILLS_ARRAYS], lambda line: faults.append(int(line)), environment=environment)
+        command = [PYTHON, "-c", FILLS_ARRAYS]
+        processes.run(command, lambda line: faults.append(int(line)), environment=environment, log=tmp_path / "log")
     assert faults[1] < faults[0] / 3

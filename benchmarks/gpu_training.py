@@ -56,6 +56,9 @@ SMOLLM2 = {
     "tie_word_embeddings": True,
 }
 """SmolLM2-135M's, with its vocabulary of 49,152."""
+NETWORKS = {"mistral_1b": (MISTRAL, 32_768), "smollm2_135m": (SMOLLM2, 49_152)}
+"""The shape of each network that is measured, and its vocabulary."""
+RESUMED, RESUMED_STEPS = "smollm2_135m", 12
 TINY = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 3}
 TINY["num_key_value_heads"] = 3
 NUM_SEQUENCES = 512
@@ -71,15 +74,19 @@ def main(*, tiny: bool, steps: int, micro: int) -> None:
         print("gpu_training: this needs an NVIDIA GPU, and torch sees none; --tiny shows on a CPU that it works")
         return
     with tempfile.TemporaryDirectory(prefix="forge-gpu-") as folder:
-        for name, shape, vocabulary in (("mistral_1b", MISTRAL, 32_768), ("smollm2_135m", SMOLLM2, 49_152)):
-            architecture, length = ({**shape, **TINY}, 64) if tiny else (shape, 4096)
+        for name, (_, vocabulary) in NETWORKS.items():
             work = Path(folder) / name
-            write_shards(work / "shards", 500 if tiny else vocabulary, length)
-            compare(name, work, settled(architecture, length, steps, micro, tiny=tiny))
-        resume(work, settled(architecture, length, 12, micro, tiny=tiny))
+            write_shards(work / "shards", 500 if tiny else vocabulary, length_of(tiny=tiny))
+            compare(name, work, settled(name, steps, micro, tiny=tiny))
+        resume(Path(folder) / RESUMED, settled(RESUMED, RESUMED_STEPS, micro, tiny=tiny))
 
 
-def settled(architecture: dict[str, Any], length: int, steps: int, micro: int, *, tiny: bool) -> Recipe:
+def length_of(*, tiny: bool) -> int:
+    return 64 if tiny else 4096
+
+
+def settled(name: str, steps: int, micro: int, *, tiny: bool) -> Recipe:
+    architecture: dict[str, Any] = NETWORKS[name][0] | (TINY if tiny else {})
     config = TrainingConfig.model_validate(
         {
             "architecture": architecture,
@@ -91,7 +98,7 @@ def settled(architecture: dict[str, Any], length: int, steps: int, micro: int, *
             "gpus": {"count": 0 if tiny else 1},
         }
     )
-    return recipe_of(config, NUM_SEQUENCES, length, "fp32" if tiny else "bf16")
+    return recipe_of(config, NUM_SEQUENCES, length_of(tiny=tiny), "fp32" if tiny else "bf16")
 
 
 def write_shards(folder: Path, vocabulary: int, length: int) -> None:

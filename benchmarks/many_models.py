@@ -15,6 +15,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import dagster as dg
+from running.project import begin_project
 
 from forge_assets.instance import dagster_instance
 from forge_assets.settings import exported, load_settings
@@ -26,24 +27,6 @@ from forge_pipelines.store import Store
 SOURCES, CORPORA, MODELS = 100, 20, 50
 DOCUMENTS_A_SOURCE = 10
 RUNS = 3
-DEFINITIONS = """
-from pathlib import Path
-
-from forge_assets.platform import forge_definitions
-
-defs = forge_definitions(Path(__file__).parent)
-"""
-PYPROJECT = """
-[project]
-name = "acme"
-version = "0"
-
-[tool.dg]
-directory_type = "project"
-
-[tool.dg.project]
-root_module = "acme"
-"""
 WORKSPACE = {"load_from": [{"python_module": {"module_name": "acme.definitions", "location_name": "acme"}}]}
 LOAD = """
 import acme.definitions
@@ -102,6 +85,7 @@ def model(number: int) -> dict[str, Any]:
 
 
 def write_project(root: Path) -> None:
+    begin_project(root, "acme")
     documents = root / "documents"
     wanted = {
         "Source": [source(number, documents) for number in range(SOURCES)],
@@ -118,9 +102,6 @@ def write_project(root: Path) -> None:
         (documents / str(number)).mkdir(parents=True)
         for document in range(DOCUMENTS_A_SOURCE):
             (documents / str(number) / f"{document}.md").write_text(f"# Document {document} of {number}\n")
-    (root / "acme" / "__init__.py").touch()
-    (root / "acme" / "definitions.py").write_text(DEFINITIONS)
-    (root / "pyproject.toml").write_text(PYPROJECT)
 
 
 def publish_every_source(documents: Path, store: Store) -> None:

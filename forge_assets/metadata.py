@@ -38,7 +38,7 @@ from forge_pipelines.training.stage import LOSS_PICTURE
 
 Metadata = Mapping[str, Any]
 
-_HISTORY = {"step": "step", "loss": "loss", "gradient norm": "grad_norm", "learning rate": "learning_rate"}
+_CURVES = {"loss": "loss", "gradient norm": "grad_norm", "learning rate": "learning_rate"}
 _SAMPLES = 3
 _FORMATS = 5
 _SAMPLE_CHARACTERS = 600
@@ -120,10 +120,14 @@ def describe_checkpoint(folder: Path, manifest: Manifest) -> Metadata:
         **_told(summarize_checkpoint(manifest, history[0]["loss"])),
         "loss curve": _picture(manifest, LOSS_PICTURE, "loss by step"),
         "loss by step": dg.MetadataValue.table(
-            [dg.TableRecord({name: float(f"{row[key]:.4g}") for name, key in _HISTORY.items()}) for row in shown],
-            schema=_schema(**dict.fromkeys(_HISTORY, "float") | {"step": "int"}),
+            [dg.TableRecord({"step": int(row["step"]), **_rounded(row)}) for row in shown],
+            schema=_schema(step="int", **dict.fromkeys(_CURVES, "float")),
         ),
     }
+
+
+def _rounded(row: Mapping[str, float]) -> Mapping[str, float]:
+    return {name: float(f"{row[key]:.4g}") for name, key in _CURVES.items()}
 
 
 def describe_report(folder: Path, manifest: Manifest) -> Metadata:

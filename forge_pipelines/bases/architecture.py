@@ -62,6 +62,7 @@ _ROPE = frozenset(
 _FROM_TOKENIZER = frozenset({"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id"})
 _WITHOUT_EFFECT = frozenset(
     {
+        "_attn_implementation_autoset",
         "_name_or_path",
         "_model_name_or_path",
         "architectures",

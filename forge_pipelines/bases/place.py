@@ -20,14 +20,19 @@ CODE_KEYS = (
     "custom_pipelines",
     "custom_generate",
     "trust_remote_code",
-    "attn_implementation",
-    "_attn_implementation",
-    "_attn_implementation_internal",
-    "experts_implementation",
     "use_kernels",
     "kernel_config",
 )
 """Keys by which a JSON file of a model names code to be run, or asks that such code be trusted."""
+_FLASH = tuple(f"flash_attention_{version}" for version in (2, 3, 4))
+_ATTENTION = ("eager", "sdpa", "flex_attention", "paged|eager", *_FLASH)
+_IMPLEMENTATIONS: Mapping[str, tuple[str, ...]] = {
+    "attn_implementation": _ATTENTION,
+    "_attn_implementation": _ATTENTION,
+    "_attn_implementation_internal": _ATTENTION,
+    "experts_implementation": ("eager", "batched_mm", "grouped_mm"),
+}
+"""Keys that choose among implementations of transformers' own, which Forge leaves aside; another is code of a hub."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ def _architecture(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise DataError(f"{path} is missing, so nothing says what network the weights belong to")
     try:
-        return reduce_configuration(_read(path))
+        return reduce_configuration({key: value for key, value in _read(path).items() if key not in _IMPLEMENTATIONS})
     except ValueError as error:
         raise DataError(f"{path} is not allowed: {error}") from error
 
@@ -97,9 +102,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _refuse_code(path: Path) -> None:
-    found = next((key for key, value in _items(_read(path)) if key in CODE_KEYS and value is not False), None)
-    if found:
-        raise DataError(f"{path} names code of its own ({found}), which is never run; use a model that needs none")
+    for key, value in _items(_read(path)):
+        if key in CODE_KEYS and value is not False:
+            raise DataError(f"{path} names code of its own ({key}), which is never run; use a model that needs none")
+        own = _IMPLEMENTATIONS.get(key)
+        if own and value is not None and value not in own:
+            raise DataError(
+                f"{path} asks for the implementation {value!r} ({key}), which is none that transformers has itself "
+                f"({', '.join(own)}), and code of its own is never run; remove {key}, or use a model that needs none"
+            )
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:

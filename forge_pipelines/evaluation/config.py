@@ -27,7 +27,12 @@ class EvaluationConfig(Value):
     max_documents: int = Field(
         400, gt=1, description="Held-out documents to score, and general ones; the first by text hash."
     )
-    max_characters: int = Field(20_000, gt=0, description="Characters scored of each document, from its beginning.")
+    max_characters: int = Field(
+        20_000,
+        gt=0,
+        description="Characters scored of each document, from its beginning; a pair of answers is left out if one of "
+        "them ends beyond.",
+    )
     max_context_tokens: int = Field(1_024, gt=1, description="Tokens that the networks see at once, at most.")
     bootstrap_samples: int = Field(2_000, gt=0, description="Resamples behind each 95 % interval.")
     seed: int = Field(0, ge=0, description="Seed of the resampling.")

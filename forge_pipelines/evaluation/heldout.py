@@ -29,7 +29,7 @@ def choose(
         replayed: the corpus of general text that it was trained on along with the others, of which none is scored.
 
     Raises:
-        DataError: fewer than two documents are held out.
+        DataError: fewer than two documents are held out, or have something to score.
     """
     # Each corpus keeps its own two parts apart; only another corpus, with a split of its own, can train on a text.
     trained_on = _hashes(corpora.values(), TRAIN) if len(corpora) > 1 else set()
@@ -79,9 +79,13 @@ def _choose(
         if len(chosen) < config.max_documents and (scored := cut(documents[text_sha256])):
             chosen.append(scored)
     if len(chosen) < 2:
+        few, advice = f"{len(chosen)} documents are held out of {title}", ""
+        if len(documents) > len(chosen):
+            few = f"of {len(documents)} documents that are held out of {title} {len(chosen)} can be scored"
+            advice = "raise evaluation.max_characters where their answers end beyond it, "
         raise DataError(
-            f"{len(chosen)} documents are held out of {title}, and an evaluation needs at least two; raise "
-            "split.heldout_fraction of the corpus or add documents"
+            f"{few}, and an evaluation needs at least two; {advice}raise split.heldout_fraction of the corpus or add "
+            "documents"
         )
     return [scored for of_document in chosen for scored in of_document]
 

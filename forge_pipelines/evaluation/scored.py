@@ -1,5 +1,6 @@
 """What is scored of a document. Values alone: no input or output here."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,3 +36,16 @@ class ScoredText:
         if self.spans is None:
             return self.text
         return "".join(self.text[start:stop] for start, stop in self.spans)
+
+
+def tokens_within(spans: Spans, tokens: Iterable[tuple[int, int]]) -> list[int]:
+    """Return the places of the tokens that stand whole within a span; never the first, which nothing stands before.
+
+    Args:
+        tokens: of each its first character, and the one after its last.
+    """
+    return [
+        place
+        for place, (start, stop) in enumerate(tokens)
+        if place and any(first <= start and stop <= last for first, last in spans)
+    ]

@@ -36,7 +36,7 @@ from forge_pipelines.training.kept import model_alone
 from forge_pipelines.training.pictures import draw_loss
 
 KIND = "evaluation_report"
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 
 SCORES, PAGE = "scores.parquet", "report.html"
 BEFORE_AFTER_PICTURE = "before_after.png"

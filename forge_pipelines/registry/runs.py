@@ -87,6 +87,7 @@ def training_run(
         status = "FAILED" if isinstance(failure, Exception) else "KILLED"
         with suppress(PlatformError):  # the failure itself is what must be told
             run.flush()
+        with suppress(PlatformError):
             tracking.ask("set_terminated", run.run_id, status=status)
         raise
     tracking.ask("set_terminated", run.run_id, status="FINISHED")

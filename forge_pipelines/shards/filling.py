@@ -151,7 +151,7 @@ def open_filling(
             yield TextFilling(packer, tokenizer, marks)
         return
     template = ChatTemplate.of(folder / TOKENIZER, f"the base {base}")
-    encoder = Encoder.of(template, tokenizer, sequence_length)
+    encoder = Encoder(template, sequence_length)
     if examples == "chats":
         with Packer(folder / SEQUENCES, sequence_length, marks.pad) as packer:
             yield ChatFilling(packer, encoder)

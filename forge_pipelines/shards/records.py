@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
-from forge_pipelines.manifest import Document, Rejection, Segment
-from forge_pipelines.shards.chats import ASSISTANT, ChatError, ChatTemplate
+from forge_pipelines.manifest import Document, Rejection
+from forge_pipelines.shards.chats import ChatError, ChatTemplate, require_apart
 from forge_pipelines.shards.packing import NOT_A_LABEL, Record
 from forge_pipelines.shards.pairs import Pair
 from forge_pipelines.shards.reading import STAGE
@@ -29,14 +29,6 @@ class _Written:
     num_left_out: int = 0
 
 
-class _RefusedError(Exception):
-    """A document cannot be learned from: by which rule, and what is wrong with it."""
-
-    def __init__(self, rule: str, reason: str) -> None:
-        super().__init__(reason)
-        self.rule = rule
-
-
 @dataclass(frozen=True, slots=True)
 class Encoder:
     """Writes records in a base's chat template, and turns them into token ids.
@@ -46,15 +38,7 @@ class Encoder:
     """
 
     template: ChatTemplate
-    tokenizer: Tokenizer
     sequence_length: int
-
-    @classmethod
-    def of(cls, template: ChatTemplate, tokenizer: Tokenizer, sequence_length: int) -> Self:
-        """Take a tokenizer, which from here on finds special tokens in texts and adds none."""
-        tokenizer.encode_special_tokens = False
-        tokenizer.post_processor = None  # a byte-level one leaves white space out of where a token stands
-        return cls(template, tokenizer, sequence_length)
 
     def chats(self, documents: Sequence[Document]) -> Iterator[Record | Rejection]:
         """Yield what each document becomes, in their order: labels are the tokens that begin in an answer."""
@@ -72,7 +56,7 @@ class Encoder:
     ) -> Iterator[_Made | Rejection]:
         written = [_unless_refused(document, partial(write, document)) for document in documents]
         texts = [text for each in written if isinstance(each, _Written) for text in each.texts]
-        encodings = iter(self.tokenizer.encode_batch(texts, add_special_tokens=False))
+        encodings = iter(self.template.tokenizer.encode_batch(texts, add_special_tokens=False))
         for document, each in zip(documents, written, strict=True):
             if isinstance(each, Rejection):
                 yield each
@@ -81,11 +65,7 @@ class Encoder:
                 yield _unless_refused(document, partial(finish, each, own))
 
     def _write_chat(self, document: Document) -> _Written:
-        self._require(document, "chat")
-        chat = self.template.render(document.segments)
-        if not chat.answers:
-            reason = "has no answer that the base's chat template writes after its own prompt, and leaves so"
-            raise _RefusedError("no_answer", reason)
+        chat = self.template.chat(document)
         return _Written((chat.text,), chat.answers, chat.num_left_out)
 
     def _record(self, written: _Written, encodings: Sequence[Encoding]) -> Record:
@@ -98,66 +78,28 @@ class Encoder:
             answered |= (starts >= start) & (starts < end)
         answered[0] = False
         if not answered.any():
-            raise _RefusedError("no_answer", "has no token of an answer, so that nothing could be learned from it")
+            raise ChatError("no_answer", "has no token of an answer, so that nothing could be learned from it")
         return Record(ids, np.where(answered, ids, np.int32(NOT_A_LABEL)), written.num_left_out)
 
     def _write_pair(self, document: Document) -> _Written:
-        self._require(document, "preference")
-        *asked, chosen, rejected = document.segments
-        prompt = self.template.prompt(asked)
-        return _Written((prompt, *(self._answered(asked, answer, prompt) for answer in (chosen, rejected))))
-
-    def _answered(self, asked: Sequence[Segment], answer: Segment, prompt: str) -> str:
-        """Return a prompt with an answer and the mark that ends its turn.
-
-        Raises:
-            _RefusedError: the answer does not follow on the prompt.
-        """
-        chat = self.template.render((*asked, Segment(ASSISTANT, answer.text)))
-        start, end = chat.answers[-1] if chat.answers else (0, 0)
-        if start != len(prompt):
-            reason = f"has a {answer.role} answer that does not go on from its prompt in the base's chat template"
-            raise _RefusedError("no_answer", reason)
-        return chat.text[:end]
+        return _Written(self.template.pair(document))
 
     def _pair(self, _: _Written, encodings: Sequence[Encoding]) -> Pair:
         prompt, chosen, rejected = (encoding.ids for encoding in encodings)
         self._require_room(max(len(chosen), len(rejected)))
-        if prompt != chosen[: len(prompt)] or prompt != rejected[: len(prompt)]:
-            reason = "has an answer whose beginning and the prompt's end are one token"
-            raise _RefusedError("joined", f"{reason}; take the white space before the answer away")
+        require_apart(prompt, chosen, rejected)
         parts = (prompt, chosen[len(prompt) :], rejected[len(prompt) :])
         return Pair(*(np.array(part, dtype=np.int32) for part in parts))
-
-    def _require(self, document: Document, kind: str) -> None:
-        if document.kind != kind:
-            raise _RefusedError(f"no_{kind}", f"is no {kind} but a {document.kind}, and training learns from {kind}s")
-        quoted = next(filter(None, (self._quoted(segment.text) for segment in document.segments)), None)
-        if quoted:
-            reason = f"quotes {quoted}, which is no text to the base's tokenizer: it could forge a turn"
-            raise _RefusedError("special_token", reason)
-
-    def _quoted(self, text: str) -> str | None:
-        """Return the first special token in a text, which tokenizers seek before they normalise it, and after."""
-        special, normalizer = self.template.special, self.tokenizer.normalizer
-        found = special.search(text) or (normalizer and special.search(normalizer.normalize_str(text)))
-        return found[0] if found else None
 
     def _require_room(self, num_tokens: int) -> None:
         if num_tokens > self.sequence_length:
             reason = f"has {num_tokens:,} tokens, and a sequence has {self.sequence_length:,}"
-            raise _RefusedError("too_long", f"{reason}; raise shards.sequence_length, or shorten it")
+            raise ChatError("too_long", f"{reason}; raise shards.sequence_length, or shorten it")
 
 
 def _unless_refused(document: Document, make: Callable[[], _Made]) -> _Made | Rejection:
     try:
         return make()
-    except _RefusedError as refused:
-        return _rejection(document, refused.rule, str(refused))
-    except ChatError as error:
-        return _rejection(document, "chat_template", f"is not taken by the base's chat template: {error}")
-
-
-def _rejection(document: Document, rule: str, reason: str) -> Rejection:
-    excerpt = document.text[:_EXCERPT_CHARACTERS]
-    return Rejection(document.doc_id, document.source, document.uri, STAGE, rule, reason, excerpt)
+    except ChatError as refused:
+        excerpt = document.text[:_EXCERPT_CHARACTERS]
+        return Rejection(document.doc_id, document.source, document.uri, STAGE, refused.rule, str(refused), excerpt)

@@ -3,35 +3,16 @@
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from textwrap import dedent, indent
+from textwrap import indent
 
 import dagster as dg
 import pytest
+from dg_project import begin_project
 
 from forge_assets.checks import expectation_checks
 from forge_assets.cli.run import _select, load_definitions
 from forge_assets.settings import Settings
 from forge_pipelines.errors import ConfigError
-
-PYPROJECT = """
-[project]
-name = "NAME"
-version = "0"
-
-[tool.dg]
-directory_type = "project"
-
-[tool.dg.project]
-root_module = "NAME"
-"""
-
-DEFINITIONS = """
-from pathlib import Path
-
-from forge_assets.platform import forge_definitions
-
-defs = forge_definitions(Path(__file__).parent)
-"""
 
 SOURCE = """
 name: NAME
@@ -64,20 +45,16 @@ def load(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) ->
     name = "acme_" + re.sub(r"\W", "_", tmp_path.name)
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def write(path: str, content: str) -> None:
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(dedent(content).replace("NAME", name))
-
     def component(kind: str, folder: str, attributes: str) -> None:
         head = f"type: forge_assets.components.{kind}\n\nattributes:\n"
-        write(f"{name}/defs/{folder}/defs.yaml", head + indent(attributes.strip(), "  ") + "\n")
+        path = tmp_path / name / "defs" / folder / "defs.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(head + indent(attributes.strip(), "  ") + "\n")
 
     def load_project(
         corpora: Mapping[str, str], general: str = "", trained_on: str = "{corpus: letters}", replay: str = ""
     ) -> dg.Definitions:
-        for path, content in {"pyproject.toml": PYPROJECT, f"{name}/__init__.py": ""}.items():
-            write(path, content)
-        write(f"{name}/definitions.py", DEFINITIONS)
+        begin_project(tmp_path, name)
         for corpus, against in corpora.items():
             component("Source", f"{corpus}_post", SOURCE.replace("NAME", f"{corpus}_post"))
             sets = f"\ndecontamination: {{evaluation_sets: [{against}]}}" if against else ""

@@ -1,5 +1,6 @@
 """What a person sees of a source in the web UI: what came in, what it is, what was rejected and why, and samples."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,10 @@ import dagster as dg
 import pytest
 import source_samples
 
-from forge_assets.metadata import describe_corpus, describe_documents, describe_shards
+from forge_assets.metadata import describe_checkpoint, describe_corpus, describe_documents, describe_shards
 from forge_assets.settings import Settings
-from forge_pipelines.manifest import Manifest
+from forge_pipelines.manifest import Classification, Manifest, StageRequest
+from forge_pipelines.store import Made, Store
 
 
 def described(manifest: Manifest, settings: Settings) -> dict[str, Any]:
@@ -82,6 +84,19 @@ def test_a_corpuss_rejections_stand_with_an_example_too(settings: Settings, tmp_
     [(rule, number, example, command)] = rows(metadata["rejections"])
     assert (rule, number, command) == ("length", 1, "forge documents books --rejected --rule length")
     assert example.startswith("stub.txt ")
+
+
+def test_a_step_of_the_loss_curve_is_told_to_its_last_digit(store: Store) -> None:
+    def make(folder: Path) -> Made:
+        history = [{"step": 12_345, "loss": 1.23456, "grad_norm": 0.5, "learning_rate": 3e-4}]
+        (folder / "history.json").write_text(json.dumps(history))
+        counts = {"tokens_trained": 9, "steps": 12_345, "parameters": 9, "final_loss": 1.2}
+        measured = {"tokens_per_second": 9.0, "world_size": 1, "device": "CPU"}
+        return Made(counts, Classification.INTERNAL, measured)
+
+    request = StageRequest(kind="trained_checkpoint", name="clerk", inputs={}, parameters={}, code_version="1")
+    manifest = store.obtain(request, make).manifest
+    assert rows(describe_checkpoint(store.open(manifest), manifest)["loss by step"]) == [(12_345, 1.235, 0.5, 3e-4)]
 
 
 def test_shards_of_chats_tell_what_was_rejected(settings: Settings, tmp_path: Path) -> None:

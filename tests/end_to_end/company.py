@@ -9,25 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
-PYPROJECT = """
-[project]
-name = "acme"
-version = "0"
-
-[tool.dg]
-directory_type = "project"
-
-[tool.dg.project]
-root_module = "acme"
-"""
-
-DEFINITIONS = """
-from pathlib import Path
-
-from forge_assets.platform import forge_definitions
-
-defs = forge_definitions(Path(__file__).parent)
-"""
+from dg_project import begin_project
 
 OWN_ASSET = """
 import dagster as dg
@@ -162,10 +144,8 @@ def loopback_alone() -> list[str]:
 def found_company(root: Path, cache: Path, letters: int = 120) -> Company:
     """Write the project and its documents."""
     company = Company(root, root / "home", cache)
+    begin_project(root, "acme")
     for path, content in {
-        "pyproject.toml": PYPROJECT,
-        "acme/__init__.py": "",
-        "acme/definitions.py": DEFINITIONS,
         "acme/defs/own.py": OWN_ASSET,
         "acme/defs/post/defs.yaml": SOURCE,
         "acme/defs/letters/defs.yaml": CORPUS,

@@ -1,30 +1,25 @@
 """A FORGE_HOME, a module of definitions, and `forge up` on them."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
+from threading import Timer
 from typing import Any
 from urllib.request import urlopen
 
 import dagster as dg
 import psutil
 from dagster_graphql import DagsterGraphQLClient
+from ports import free_port
 
 from forge_assets.instance import dagster_instance, end_lost_runs
 from forge_assets.settings import exported, load_settings
-
-
-def free_ports() -> tuple[int, int, int]:
-    with socket.socket() as first, socket.socket() as second, socket.socket() as third:
-        for each in (first, second, third):
-            each.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1], third.getsockname()[1]
 
 
 class Site:
@@ -32,7 +27,7 @@ class Site:
 
     def __init__(self, folder: Path, definitions: str, variables: Mapping[str, str] | None = None) -> None:
         self.home = folder / "home"
-        self.port, self.mlflow_port, self.pages_port = free_ports()
+        self.port, self.mlflow_port, self.pages_port = free_port(), free_port(), free_port()
         (folder / "acme_up.py").write_text(definitions)
         chosen = {"FORGE_HOME": str(self.home), "FORGE_DEFINITIONS": "acme_up", "PYTHONPATH": str(folder)}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORGE_")}
@@ -59,7 +54,8 @@ class Site:
         )
         if ready:
             assert process.stdout is not None
-            self.said = list(takewhile(lambda line: not line.startswith("ready in"), process.stdout))
+            with killed_after(180, process):
+                self.said = list(takewhile(lambda line: not line.startswith("ready in"), process.stdout))
             assert process.poll() is None, process.communicate()
         return process
 
@@ -77,6 +73,12 @@ class Site:
     def processes(self) -> list[psutil.Process]:
         """Every process that this site started, told by its environment or its command line."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def kill(self) -> None:
+        """Kill every process of the site that is left; some end by themselves when others have."""
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
@@ -103,6 +105,17 @@ class Site:
 
     def sleepers(self) -> list[psutil.Process]:
         return [process for process in self.processes() if "time.sleep(600)" in " ".join(command_of(process))]
+
+
+@contextmanager
+def killed_after(seconds: float, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill a process when the context lasts longer: who waits for what it says then hears its end."""
+    watch = Timer(seconds, process.kill)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 def command_of(process: psutil.Process) -> list[str]:

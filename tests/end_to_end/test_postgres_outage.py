@@ -123,8 +123,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
         yield site
         up.send_signal(signal.SIGINT)
         up.wait(timeout=60)
-        for process in site.processes():
-            process.kill()
+        site.kill()
     if SOAK:
         sys.stdout.write("\n".join(["", HEADINGS, *TABLE, *OTHERS, ""]))
 

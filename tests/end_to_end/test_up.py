@@ -2,16 +2,14 @@
 
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
 import dagster as dg
 import psutil
 import pytest
-from forge_up_site import Site, wait_until
+from forge_up_site import Site, killed_after, wait_until
 
 from forge_assets.cli.up import running_address
 
@@ -35,41 +33,23 @@ defs = dg.Definitions(assets=[quick, slow])
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    yield from site_in(tmp_path)
-
-
-def site_in(folder: Path) -> Iterator[Site]:
-    site = Site(folder, DEFINITIONS)
+    site = Site(tmp_path, DEFINITIONS)
     yield site
-    for process in site.processes():
-        process.kill()
+    site.kill()
 
 
-@dataclass(frozen=True)
-class Running:
-    site: Site
-    up: "subprocess.Popen[str]"
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A site that stands until the last of those who look at it ends it."""
-    for site in site_in(tmp_path_factory.mktemp("up")):
-        yield Running(site, site.up())
-
-
-def test_a_service_that_is_killed_is_started_again_and_named_with_its_log(running: Running) -> None:
-    site, up = running.site, running.up
+def test_it_starts_again_what_is_killed_runs_what_is_asked_with_its_own_settings_and_ctrl_c_ends_all(
+    site: Site,
+) -> None:
+    up = site.up()
     site.service("dagster_webserver").kill()
     assert up.stdout is not None
+    with killed_after(60, up):
+        said = up.stdout.readline()
     log = site.home / "logs" / "web-ui.log"
-    said = up.stdout.readline()
     assert said == f"Web UI had ended (signal 9) and was started again; its log says why: {log}\n", said
     assert wait_until(site.answers, 60)
 
-
-def test_it_answers_runs_what_is_asked_with_its_own_settings_and_ctrl_c_ends_all(running: Running) -> None:
-    site, up = running.site, running.up
     address = f"http://127.0.0.1:{site.port}"
     assert running_address(site.home) == address
     assert urlopen(f"{address}/server_info").status == 200
@@ -92,7 +72,7 @@ def test_it_answers_runs_what_is_asked_with_its_own_settings_and_ctrl_c_ends_all
     listening = [found for process in site.processes() for found in process.net_connections("inet")]
     assert {found.laddr.ip for found in listening if found.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
     up.send_signal(signal.SIGINT)
-    assert up.wait(timeout=30) == 0
+    assert up.wait(timeout=60) == 0
     assert site.processes() == []
     assert running_address(site.home) is None
     assert site.statuses() == ["FAILURE", "SUCCESS"]
@@ -105,7 +85,7 @@ def test_kill_9_in_the_middle_of_a_run_leaves_no_process(site: Site) -> None:
     up.kill()
     up.wait()
     assert running_address(site.home) is None
-    assert wait_until(lambda: not site.processes(), 15), site.processes()
+    assert wait_until(lambda: not site.processes(), 30), site.processes()
     assert site.statuses() == ["FAILURE"]
 
 
@@ -114,13 +94,13 @@ def test_a_port_that_is_taken_is_one_sentence(site: Site) -> None:
         taken.bind(("127.0.0.1", site.port))
         taken.listen()
         up = site.up(ready=False)
-        _, said = up.communicate(timeout=60)
+        _, said = up.communicate(timeout=120)
     assert said == (
         f"forge: port {site.port} cannot be used (Address already in use): "
         "end the program that has it, or give --port another\n"
     )
     assert up.returncode == 1
-    assert wait_until(lambda: not site.processes(), 5)
+    assert wait_until(lambda: not site.processes(), 30), site.processes()
 
 
 def test_definitions_that_do_not_load_are_said_and_the_web_ui_shows_them(site: Site, tmp_path: Path) -> None:
@@ -128,5 +108,5 @@ def test_definitions_that_do_not_load_are_said_and_the_web_ui_shows_them(site: S
     up = site.up()
     assert any("do not load" in line and "the corpus says nothing" in line for line in site.said), site.said
     up.send_signal(signal.SIGTERM)
-    assert up.wait(timeout=30) == 0
+    assert up.wait(timeout=60) == 0
     assert site.processes() == []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forge_pipelines.errors import DataError
-from forge_pipelines.evaluation.scored import Spans
+from forge_pipelines.evaluation.scored import Spans, tokens_within
 from forge_pipelines.evaluation.scoring import Shown
 
 
@@ -45,12 +45,7 @@ def _conversation(tokenizer: Any, text: str, spans: Spans) -> Encoded:
     # Some tokenizers set blanks around the marks of turns when they decode.
     if _without_blanks(tokenizer.decode(ids, clean_up_tokenization_spaces=False)) != _without_blanks(text):
         raise _lossy(tokenizer)
-    scored = [
-        place
-        for place, (start, stop) in enumerate(offsets)
-        if place and any(first <= start and stop <= last for first, last in spans)
-    ]
-    return Encoded(ids, scored)
+    return Encoded(ids, tokens_within(spans, offsets))
 
 
 def _without_blanks(text: str) -> str:

@@ -12,9 +12,11 @@ import torch
 from open_models import CHAT_TEMPLATE, change_json, hand_over, write_gguf
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from forge_pipelines.bases.architecture import FAMILIES, reduce_configuration
 from forge_pipelines.bases.config import BaseConfig
+from forge_pipelines.bases.place import look_at
 from forge_pipelines.bases.stage import KIND, import_base, latest_base
 from forge_pipelines.errors import DataError, PlatformError
 from forge_pipelines.manifest import Manifest
@@ -104,6 +106,13 @@ def test_a_hint_that_no_code_is_to_be_run_does_no_harm(handed: Path, store: Stor
     assert bring_in(handed, store, tmp_path).counts["model_type"] == "llama"
 
 
+def test_a_model_that_asks_for_an_attention_that_transformers_has_is_taken(handed: Path) -> None:
+    without = look_at(handed).architecture
+    for own in (None, "eager", *ALL_ATTENTION_FUNCTIONS.valid_keys()):
+        change_json(handed / "config.json", attn_implementation=own, _attn_implementation_autoset=True)
+        assert look_at(handed).architecture == without
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -120,7 +129,12 @@ def test_a_hint_that_no_code_is_to_be_run_does_no_harm(handed: Path, store: Stor
             r"code .*\(trust_remote_code",
         ),
         (in_config(custom_pipelines={"chat": {"impl": "evil.Chat"}}), r"code of its own \(custom_pipelines\)"),
-        (in_config(_attn_implementation="hub/evil"), r"code of its own \(_attn_implementation\)"),
+        (
+            in_config(_attn_implementation="hub/evil"),
+            r"'hub/evil' \(_attn_implementation\), which is none that transformers has itself \(eager, sdpa, ",
+        ),
+        (in_config(attn_implementation={"": "hub/evil"}), r"code of its own is never run; remove attn_implementation"),
+        (in_generation_config(experts_implementation="evil"), r"generation_config\.json asks for .* 'evil' \(experts_"),
         (in_config(architectures=["MistralForCausalLM"]), r"architectures is \['MistralForCausalLM'\] and .* 'llama'"),
         (in_config(architectures=["LlamaForTokenClassification"]), "whose language model is LlamaForCausalLM"),
         (says_it_is("mistral"), "and model_type is 'mistral', whose language model is MistralForCausalLM"),

@@ -58,6 +58,19 @@ def test_too_few_held_out_documents_are_refused_by_name(store: Store) -> None:
         _chosen({"handbook": folder}, EvaluationConfig())
 
 
+def test_where_few_documents_have_something_to_score_it_is_told_of_how_many(store: Store) -> None:
+    folder = _corpus(store, "handbook", ["one text", "two texts", "three texts"], [])
+    config = EvaluationConfig()
+    whole = whole_text(config, general=False)
+    with pytest.raises(DataError) as caught:
+        choose({"handbook": folder}, config, lambda each: whole(each) if each.text == "one text" else ())
+    assert str(caught.value) == (
+        "of 3 documents that are held out of handbook 1 can be scored, and an evaluation needs at least two; raise "
+        "evaluation.max_characters where their answers end beyond it, raise split.heldout_fraction of the corpus or "
+        "add documents"
+    )
+
+
 def test_general_text_leaves_out_whatever_stands_in_the_models_own_corpora(store: Store) -> None:
     own = {"a": _corpus(store, "a", ["held out by a"], ["trained on by a"])}
     general = {"g": _corpus(store, "g", ["held out by a", "trained on by a", "one", "two", "three"], ["other"])}

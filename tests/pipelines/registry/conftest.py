@@ -1,6 +1,5 @@
 """A real PostgreSQL, a real MLflow server over it, and a published chain with a checkpoint that loads."""
 
-import socket
 import sys
 import time
 import urllib.request
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 from registry_chain import Chain
 
 from forge_pipelines.processes import end, start
@@ -80,12 +80,6 @@ def server(server_url: str) -> Tracking:
 def tracking(request: pytest.FixtureRequest) -> Tracking:
     """MLflow by each of the two ways to it; both lead to one."""
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _wait(url: str, log: Path) -> None:

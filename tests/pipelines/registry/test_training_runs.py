@@ -33,6 +33,17 @@ def test_a_resumed_training_continues_its_run_and_its_curve(tracking: Tracking, 
     assert found.info.status == "FINISHED"
 
 
+def test_a_training_that_fails_is_ended_in_mlflow_even_where_it_does_not_take_the_last_points(
+    tracking: Tracking, request: pytest.FixtureRequest
+) -> None:
+    model = f"refused_points_{request.node.callspec.id}"
+    with pytest.raises(RuntimeError), training_run(tracking, model, "k1") as run:
+        run.log(1, {"no name for MLflow!": 1.0})
+        raise RuntimeError("killed")
+    found = tracking.ask("get_run", run.run_id)
+    assert (found.info.status, found.data.metrics) == ("FAILED", {})
+
+
 def test_progress_is_drawn_and_a_training_with_nothing_to_do_leaves_mlflow_alone(database: Tracking) -> None:
     with curves(database, "idle", "k1", RECIPE) as draw:
         draw(Progress("idle: training", message="published already"))

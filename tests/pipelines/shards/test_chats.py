@@ -134,7 +134,8 @@ def test_what_is_trained_does_not_depend_on_the_day(template: Template) -> None:
 
 
 def test_a_template_that_refuses_a_chat_says_so_in_its_own_words(template: Template) -> None:
-    with pytest.raises(ChatError, match=r"^Conversation roles must alternate user/assistant/user/assistant/$"):
+    said = "is not taken by the base's chat template: Conversation roles must alternate user/assistant/user/assistant/"
+    with pytest.raises(ChatError, match=f"^{said}$"):
         template(MISTRAL).render(turns("Hi?", "Hello.", system="Be brief."))
 
 
@@ -153,6 +154,28 @@ def test_a_template_that_refuses_a_chat_says_so_in_its_own_words(template: Templ
 def test_a_template_cannot_reach_python(template: Template, source: str) -> None:
     with pytest.raises(ChatError):
         template(source).render(CHATS[0])
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{{ messages[0].content.split('') }}", "empty separator"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ range(1000000000) | list }}", "Range too big.*"),
+        ("{{ '{name}'.format() }}", "KeyError 'name'"),
+        ("{{ '{}'.format() }}", "tuple index out of range"),
+        ("{{ 'x' | items | list }}", "Can only get item pairs from a mapping"),
+        ("{{ 'é'.encode('ascii') }}", "'ascii' codec can't encode .*"),
+        ("{{ messages | dictsort }}", "'list' object has no attribute 'items'"),
+        ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "maximum recursion depth exceeded.*"),
+    ],
+)
+def test_whatever_a_template_does_wrong_with_a_chat_is_a_refusal_of_that_chat(
+    template: Template, source: str, said: str
+) -> None:
+    with pytest.raises(ChatError, match=f"^is not taken by the base's chat template: {said}$") as caught:
+        template(source).render(CHATS[0])
+    assert caught.value.rule == "chat_template"
 
 
 def test_a_tokenizer_without_a_chat_template_is_one_sentence(tmp_path: Path) -> None:

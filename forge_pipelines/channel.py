@@ -1,9 +1,11 @@
 """How two processes on this machine talk: bytes behind their length over a socket, or lines of JSON from a child."""
 
+import math
 import os
+import select
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal, TextIO
 
@@ -41,6 +43,14 @@ def _receive_exactly(channel: socket.socket, num_bytes: int) -> bytes:
     return bytes(payload)
 
 
+def speakers(channels: Iterable[int], seconds: float = math.inf) -> list[int]:
+    """Wait so long until something is said on one of some descriptors, or its other side ends; return all such."""
+    poll = select.poll()
+    for descriptor in channels:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(None if math.isinf(seconds) else max(0.0, seconds) * 1000)]
+
+
 class Refused(Value):
     """Why a process does not do what it was asked, in words."""
 
@@ -51,7 +61,7 @@ class Refused(Value):
 @contextmanager
 def standard_output() -> Iterator[TextIO]:
     """Give standard output for lines; what libraries print there from now on goes to standard error, the log."""
-    with os.fdopen(os.dup(1), "w", buffering=1) as lines:
+    with os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8") as lines:
         os.dup2(2, 1)
         yield lines
 

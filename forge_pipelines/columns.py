@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from forge_pipelines.manifest import Document, Segment
 
-Rows = npt.NDArray[np.int32] | npt.NDArray[np.int64]
+RowNumbers = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 SEGMENTS = pa.list_(pa.struct([("role", pa.string()), ("text", pa.large_string())]))
 DOCUMENT_SCHEMA = pa.schema(
@@ -105,7 +105,7 @@ def forms_of(documents: pa.Table) -> list[list[tuple[str, int]]]:
     return [forms[start:end] for start, end in pairwise(ends.tolist())]
 
 
-def rows_of(table: pa.Table, rows: Rows) -> pa.Table:
+def rows_of(table: pa.Table, rows: RowNumbers) -> pa.Table:
     """Return some rows of a table, in the order that is told; those that stand one behind the other are not copied."""
     starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
     if len(starts) * _LEAST_RUN > len(rows):

@@ -19,7 +19,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture(scope="session")
 def forge_cache() -> Path:
-    """Where DeepSpeed's compiled operations stand between test runs: compiling one takes a minute."""
+    """Where what torch compiles stands between test runs."""
     folder = Path(__file__).parent.parent / ".pytest_cache" / "torch_extensions"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,7 +1,7 @@
 """A site's embedded PostgreSQL, as a test takes it away."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -13,10 +13,11 @@ def server_away(home: Path) -> Iterator[None]:
     keeper = next(process for process in psutil.process_iter() if _keeps(process, home))
     server = psutil.Process(int((home / "postgres" / "data" / "postmaster.pid").read_text().split()[0]))
     keeper.suspend()
-    for process in [server, *server.children()]:
-        process.kill()
-    psutil.wait_procs([server], timeout=1)
     try:
+        for process in [server, *server.children()]:
+            with suppress(psutil.NoSuchProcess):  # a server's processes end by themselves when it has ended
+                process.kill()
+        psutil.wait_procs([server], timeout=1)
         yield
     finally:
         keeper.resume()

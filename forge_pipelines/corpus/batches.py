@@ -35,11 +35,6 @@ def batches_of(
                 yield documents.slice(start, end - start)
 
 
-def at_once() -> int:
-    """Return how many documents of several batches are worth being given to a process."""
-    return max(1, _BATCH_DOCUMENTS // 4)
-
-
 def _spans(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yield where batches begin and end among documents of some lengths, in characters."""
     start = num_characters = 0

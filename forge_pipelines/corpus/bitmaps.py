@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from forge_pipelines.columns import Rows
+from forge_pipelines.columns import RowNumbers
 from forge_pipelines.corpus.shingles import I64, U64
 
 _BITS = 1536
@@ -42,7 +42,7 @@ class Bitmaps:
         self._sizes = sizes
         self._hidden = sizes - np.bitwise_count(self._bitmaps).sum(axis=1, dtype=np.int64)
 
-    def most_alike(self, one: Rows, other: Rows) -> npt.NDArray[np.float64]:
+    def most_alike(self, one: RowNumbers, other: RowNumbers) -> npt.NDArray[np.float64]:
         """Return a Jaccard similarity that the sets of each pair do not exceed, ``[pairs]``.
 
         Args:
@@ -55,7 +55,7 @@ class Bitmaps:
         ]
         return np.concatenate([np.zeros(0), *found])
 
-    def _most_alike(self, one: Rows, other: Rows) -> npt.NDArray[np.float64]:
+    def _most_alike(self, one: RowNumbers, other: RowNumbers) -> npt.NDArray[np.float64]:
         both = np.bitwise_count(self._bitmaps[one] & self._bitmaps[other]).sum(axis=1, dtype=np.int64)
         common = both + np.minimum(self._hidden[one], self._hidden[other])
         common = np.minimum(common, np.minimum(self._sizes[one], self._sizes[other]))

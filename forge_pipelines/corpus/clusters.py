@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from forge_pipelines.columns import Rows
+from forge_pipelines.columns import RowNumbers
 from forge_pipelines.corpus.buckets import I32, Buckets, Side
 from forge_pipelines.corpus.shingle_file import jaccard
 from forge_pipelines.corpus.shingles import U64
@@ -21,7 +21,7 @@ from forge_pipelines.corpus.signatures import least_shared_bands
 MAX_HELD_AGAINST = 128
 """How many documents of one side, of those it meets, one is held against exactly; those that share most bands first."""
 
-MostAlike = Callable[[Rows, Rows], npt.NDArray[np.float64]]
+MostAlike = Callable[[RowNumbers, RowNumbers], npt.NDArray[np.float64]]
 """Gives similarities that pairs of documents do not exceed, ``[pairs]``, by their numbers."""
 
 _DECIDED_AT_ONCE = 256
@@ -109,7 +109,7 @@ class _Search:
         self._buckets, self._read, self._most_alike, self._limits = buckets, read, most_alike, limits
         self._least_shared = least_shared_bands(limits.copy)
 
-    def is_promising(self, one: Rows, other: Rows) -> npt.NDArray[np.bool_]:
+    def is_promising(self, one: RowNumbers, other: RowNumbers) -> npt.NDArray[np.bool_]:
         """Tell for which pairs of documents anything may follow from how alike they are, ``[pairs]``."""
         return self._most_alike(one, other) >= self._limits.least
 

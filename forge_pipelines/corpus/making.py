@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from forge_pipelines.columns import documents_of, rows_of
-from forge_pipelines.corpus.batches import at_once, batches_of
+from forge_pipelines.corpus.batches import batches_of
 from forge_pipelines.corpus.cleaning import CleaningJob, cleaning, line_hashing
 from forge_pipelines.corpus.config import CorpusConfig
 from forge_pipelines.corpus.duplicates import drop_copies
@@ -120,7 +120,7 @@ class Making:
         fates = Remembered(self.memory / "fates", FateTable(), self._total)
         done = 0
         batches = batches_of(self.sources, self.store, tally.read)
-        for batch, made in map_remembered(self.engine, cleaning(job), batches, fates, keys_of, at_once()):
+        for batch, made in map_remembered(self.engine, cleaning(job), batches, fates, keys_of):
             for rejection in rejections_of(batch, made):
                 rejections.add(rejection)
                 tally.reject(rejection)
@@ -141,7 +141,7 @@ class Making:
         counts, done = LineCounts(folder, rule), 0
         remembered, keys_of = self._lines(rule)
         for _, lines in map_remembered(
-            self.engine, line_hashing(rule), batches_of(self.sources, self.store), remembered, keys_of, at_once()
+            self.engine, line_hashing(rule), batches_of(self.sources, self.store), remembered, keys_of
         ):
             counts.add_hashes(lines)
             done += len(lines)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from forge_pipelines.columns import Rows, documents_of, rows_of
+from forge_pipelines.columns import RowNumbers, documents_of, rows_of
 from forge_pipelines.corpus.bitmaps import Bitmaps
 from forge_pipelines.corpus.buckets import I32, Buckets, Side
 from forge_pipelines.corpus.clusters import Clusters, Limits, Near, cluster
@@ -98,14 +98,14 @@ class NearDuplicates:
         def read(number: int) -> U64:
             return self._shingles.read(int(places[number]))
 
-        def most_alike(one: Rows, other: Rows) -> npt.NDArray[np.float64]:
+        def most_alike(one: RowNumbers, other: RowNumbers) -> npt.NDArray[np.float64]:
             return self._bitmaps.most_alike(places[one], places[other])
 
         limits = Limits(self._config.similarity, self._config.split_similarity)
         clusters = cluster(self._buckets(sizes, places), read, most_alike, limits, draw, on_decided)
         return Resolution(labels, copies, order, numbers, clusters)
 
-    def _buckets(self, sizes: npt.NDArray[np.int64], rows: Rows) -> Buckets:
+    def _buckets(self, sizes: npt.NDArray[np.int64], rows: RowNumbers) -> Buckets:
         """Return the buckets of documents in their order, by the row of each in the files."""
         if not self._config.enabled:
             return Buckets(np.zeros((len(rows), 0), np.uint32), np.zeros(len(rows), bool))

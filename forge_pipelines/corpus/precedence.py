@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from forge_pipelines.columns import Rows, characters_of, column_of
+from forge_pipelines.columns import RowNumbers, characters_of, column_of
 from forge_pipelines.corpus.buckets import I32
 
 LABEL_SCHEMA = pa.schema(
@@ -56,7 +56,7 @@ def together(parts: list[pa.Table]) -> pa.Table:
     return pa.table(columns)
 
 
-def distinct(labels: pa.Table) -> tuple[pa.Table, Rows, pa.Table]:
+def distinct(labels: pa.Table) -> tuple[pa.Table, RowNumbers, pa.Table]:
     """Tell the documents of different texts, as `duplicates.drop_duplicates` keeps them, from their copies.
 
     Returns:
@@ -75,7 +75,7 @@ def distinct(labels: pa.Table) -> tuple[pa.Table, Rows, pa.Table]:
     return pa.table(kept, schema=LABEL_SCHEMA), rows, copies
 
 
-def _oldest(times: pa.ChunkedArray, owners: Rows, others: pa.ChunkedArray) -> pa.ChunkedArray:
+def _oldest(times: pa.ChunkedArray, owners: RowNumbers, others: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return times, each replaced by an earlier one of the others that it owns."""
     oldest: dict[int, str] = {}
     for owner, time in zip(owners.tolist(), others.to_pylist(), strict=True):

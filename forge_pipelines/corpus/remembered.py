@@ -36,6 +36,9 @@ _OPEN_BYTES = 64 << 20
 _WAITING_BYTES = 4 << 20
 """Documents that wait for the fates of a few of them."""
 
+_AT_ONCE = 64
+"""Unknown documents of several batches that are worth being given to a process."""
+
 Result = TypeVar("Result")
 
 
@@ -168,7 +171,6 @@ def map_remembered(
     batches: Iterable[pa.Table],
     remembered: Remembered,
     keys_of: Callable[[pa.Table], list[bytes]],
-    at_once: int,
 ) -> Iterator[tuple[pa.Table, Sequence[Any]]]:
     """Yield each batch with the result of each of its documents: the engine works on those that are not remembered.
 
@@ -178,7 +180,6 @@ def map_remembered(
         batches: documents.
         remembered: is asked for results, and given the new ones.
         keys_of: gives a hash of all that the result of each document depends on.
-        at_once: the engine is given the unknown documents of some batches together when they are so many.
     """
     waiting: deque[list[_Batch]] = deque()
 
@@ -189,12 +190,13 @@ def map_remembered(
             group.append(_Batch(batch, keys, remembered.find(keys)))
             documents += group[-1].unknown()
             num_bytes += batch.nbytes
-            if len(documents) >= at_once or num_bytes >= _WAITING_BYTES:
+            if len(documents) >= _AT_ONCE or num_bytes >= _WAITING_BYTES:
                 waiting.append(group)
                 yield documents
                 group, documents, num_bytes = [], [], 0
-        waiting.append(group)
-        yield documents
+        if group:
+            waiting.append(group)
+            yield documents
 
     for made in engine.map_batches(work, unknown(), few=remembered.is_rich):
         new = iter(made)

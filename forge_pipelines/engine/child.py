@@ -2,11 +2,10 @@
 
 import os
 import pickle
-import select
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -85,11 +84,3 @@ def starter(work: Work) -> Iterator[Callable[[], Child]]:
     with TemporaryFile() as log, ExitStack() as children:
         path = Path(f"/proc/self/fd/{log.fileno()}")
         yield lambda: children.enter_context(closing(Child(work, path)))
-
-
-def speakers(descriptors: Iterable[int], *, wait: bool) -> list[int]:
-    """Return those channels on which a process has said something; wait until one has, if told."""
-    poll = select.poll()
-    for descriptor in descriptors:
-        poll.register(descriptor, select.POLLIN)
-    return [descriptor for descriptor, _ in poll.poll(None if wait else 0)]

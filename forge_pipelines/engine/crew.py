@@ -1,11 +1,13 @@
 """Several processes of an engine: batches are handed out as they come, and results come back in the batches' order."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forge_pipelines.engine.child import Child, speakers
+from forge_pipelines.channel import speakers
+from forge_pipelines.engine.child import Child
 
 _AHEAD = 3
 """Batches for each process that wait, are in hand, or are done before their turn."""
@@ -51,7 +53,7 @@ class Crew:
 
     def hear(self, *, wait: bool) -> None:
         """Take the results that have come; wait until one has, if told."""
-        for descriptor in speakers(self._busy, wait=wait) if self._busy else ():
+        for descriptor in speakers(self._busy, math.inf if wait else 0) if self._busy else ():
             child, task = self._busy.pop(descriptor)
             result = child.hear()
             if task is not None:

@@ -9,7 +9,8 @@ from itertools import chain, islice
 from typing import Any
 
 from forge_pipelines import processes
-from forge_pipelines.engine.child import Child, speakers, starter
+from forge_pipelines.channel import speakers
+from forge_pipelines.engine.child import Child, starter
 from forge_pipelines.engine.crew import Crew
 from forge_pipelines.engine.work import Aside, Work
 
@@ -94,7 +95,7 @@ class _Elsewhere:
         self._child, self._is_ready = child, False
 
     def check(self) -> None:
-        if not self._is_ready and speakers([self._child.channel.fileno()], wait=False):
+        if not self._is_ready and speakers([self._child.channel.fileno()], 0):
             self._await_ready()
 
     def __call__(self, batch: Any) -> Any:

@@ -115,7 +115,7 @@ def _rows(survey: Survey, tally: _Tally) -> Iterator[pa.Table | Document | Rejec
     for done, found in enumerate(read_found(survey.found), 1):
         tally.num_bytes += found.num_bytes
         is_plain = plain.add(found)
-        if plain.is_full or not is_plain or done == survey.num_items:
+        if plain.is_full or not is_plain:
             yield plain.take()
         if found.refusal is not None:
             yield identities.refused(found.path, found.refusal)
@@ -123,6 +123,7 @@ def _rows(survey: Survey, tally: _Tally) -> Iterator[pa.Table | Document | Rejec
             yield from identities.rows(found, survey.readings.parts(found.sha256))
         if done % _REPORT_EVERY_ITEMS == 0 or done == survey.num_items:
             survey.on_progress(Progress(f"{survey.config.name}: writing", done, survey.num_items, "files"))
+    yield plain.take()
 
 
 def _all_rejected(survey: Survey, tally: _Tally) -> str:

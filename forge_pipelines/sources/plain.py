@@ -15,6 +15,8 @@ from forge_pipelines.sources.readings import Place, Readings
 
 _MOST_FILES = 512
 _MOST_BYTES = 16 << 20
+_MOST_HELD_BYTES = 128 << 20
+"""Of the chunks of readings that their texts stand in: each is held whole until they are taken."""
 
 
 @dataclass(slots=True)
@@ -34,6 +36,7 @@ class PlainFiles:
     _labels: list[tuple[Labelled, str | None]] = field(default_factory=list)
     _places: list[Place] = field(default_factory=list)
     _num_bytes: int = 0
+    _held: dict[int, int] = field(default_factory=dict)
 
     def add(self, found: Found) -> bool:
         """Take a file; False, and it is not taken, if it is not one text, or lacks a label.
@@ -52,12 +55,15 @@ class PlainFiles:
         self._files.append(found)
         self._places.append(place)
         self._num_bytes += found.num_bytes
+        if id(place.rows) not in self._held:
+            self._held[id(place.rows)] = place.rows.nbytes
         return True
 
     @property
     def is_full(self) -> bool:
         """Whether they are to be taken before there are more."""
-        return len(self._files) >= _MOST_FILES or self._num_bytes >= _MOST_BYTES
+        is_much = self._num_bytes >= _MOST_BYTES or sum(self._held.values()) >= _MOST_HELD_BYTES
+        return is_much or len(self._files) >= _MOST_FILES
 
     def take(self) -> pa.Table:
         """Return the documents of the files so far, `DOCUMENT_SCHEMA` of `columns`, and forget the files."""
@@ -83,7 +89,7 @@ class PlainFiles:
             read.column(name) if name in _READ.names else column_of(columns.get(name, none), pa.string())
             for name in DOCUMENT_SCHEMA.names
         ]
-        self._files, self._labels, self._places, self._num_bytes = [], [], [], 0
+        self._files, self._labels, self._places, self._num_bytes, self._held = [], [], [], 0, {}
         return pa.Table.from_arrays(documents, schema=DOCUMENT_SCHEMA)
 
 

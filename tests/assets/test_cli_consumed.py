@@ -191,7 +191,7 @@ def test_the_answer_takes_less_than_a_second_of_a_core_on_top_of_the_start_of_an
 
 
 def core_seconds(*arguments: str) -> tuple[float, str]:
-    """Forge `forge` as a process; return the seconds of a core that it took, and what it wrote."""
+    """Run `forge` as a process; return the seconds of a core that it took, and what it wrote."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "forge_assets.cli", *arguments]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,7 +1,6 @@
 """Several reading processes: files are handed out as they come, and word of them comes back in the files' order."""
 
 import math
-import select
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from forge_pipelines import processes
+from forge_pipelines.channel import speakers
 from forge_pipelines.sources.config import ReadingLimits
 from forge_pipelines.sources.guarded.child import Child, GoneError
 from forge_pipelines.sources.guarded.task import Task
@@ -102,7 +102,7 @@ class _Crew:
         self._starter = start
         self._size = size
         self._patience_seconds = patience_seconds
-        self._ready_since = math.inf
+        self._worth_since = math.inf if patience_seconds else 0.0
         self._children: list[Child] = []
         self._backlog: deque[Task] = deque()
 
@@ -122,7 +122,7 @@ class _Crew:
         while self._backlog and not self._patience_seconds:
             self.wait()
         if self._backlog:
-            self._hear_all(_await_any(self._children, at_once=True))
+            self._hear_all(_speakers(self._children, 0))
         return task
 
     def _hand_out(self) -> None:
@@ -132,11 +132,16 @@ class _Crew:
     def wait(self, first: Task | None = None) -> None:
         """Hear the processes that have something to say, and give up those that had to say it before now.
 
+        What waits for a process does so no longer than another one is not worth its start.
+
         Args:
             first: only the process that reads this task is heard; the others wait until there is room for more.
         """
         children = [child for child in self._children if first is None or first in child.tasks] or self._children
-        heard = _await_any(children)
+        soonest = min(child.deadline for child in children)
+        if self._backlog and len(self._children) < self._size:
+            soonest = min(soonest, self._worth_since)
+        heard = _speakers(children, soonest - time.monotonic())
         now = time.monotonic()
         late = [child for child in children if child not in heard and child.deadline <= now]
         self._hear_all(heard)
@@ -158,8 +163,7 @@ class _Crew:
         return None
 
     def _is_worth_one(self) -> bool:
-        at_work_seconds = time.monotonic() - self._ready_since
-        return not self._children or not self._patience_seconds or at_work_seconds > self._patience_seconds
+        return not self._children or time.monotonic() >= self._worth_since
 
     def _start(self) -> Child:
         child = self._starter()
@@ -179,7 +183,7 @@ class _Crew:
             if not child.await_ready():
                 self._dismiss(child)
                 self._start_again(child.tasks)
-            self._ready_since = min(self._ready_since, time.monotonic())
+            self._worth_since = min(self._worth_since, time.monotonic() + self._patience_seconds)
             return
         try:
             word = child.hear()
@@ -217,12 +221,7 @@ class _Crew:
         return child.end(patience_seconds)
 
 
-def _await_any(children: Sequence[Child], *, at_once: bool = False) -> list[Child]:
-    """Wait, or not, until a process has something to say or had to; return those that have."""
-    soonest = min(child.deadline for child in children)
-    timeout_ms = 0.0 if at_once else None if math.isinf(soonest) else max(0.0, soonest - time.monotonic()) * 1000
-    poll = select.poll()
-    speakers = {child.channel.fileno(): child for child in children}
-    for descriptor in speakers:
-        poll.register(descriptor, select.POLLIN)
-    return [speakers[descriptor] for descriptor, _ in poll.poll(timeout_ms)]
+def _speakers(children: Sequence[Child], seconds: float) -> list[Child]:
+    """Wait so long until a process has something to say; return those that have."""
+    by_channel = {child.channel.fileno(): child for child in children}
+    return [by_channel[descriptor] for descriptor in speakers(by_channel, seconds)]

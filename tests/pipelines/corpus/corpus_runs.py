@@ -15,7 +15,7 @@ from pathlib import Path
 import corpus_samples
 import psutil
 
-from forge_pipelines.corpus import batches
+from forge_pipelines.corpus import batches, remembered
 from forge_pipelines.corpus.config import CorpusConfig
 from forge_pipelines.corpus.gopher import STOP_WORDS
 from forge_pipelines.corpus.stage import validate
@@ -156,7 +156,7 @@ def _make(config: str, address: str, scratch: str, mark: str, channel: Connectio
     os.environ[_MARK] = mark
     set_start_method("fork", force=True)  # as it is elsewhere: else the locks of libraries outlive a run that is killed
     assert batches._BATCH_DOCUMENTS > BATCH_DOCUMENTS
-    batches._BATCH_DOCUMENTS = BATCH_DOCUMENTS
+    batches._BATCH_DOCUMENTS, remembered._AT_ONCE = BATCH_DOCUMENTS, BATCH_DOCUMENTS // 4
 
     def tell(progress: Progress) -> None:
         channel.send(step_of(progress))

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from documents_in_memory import document, pages
 
-from forge_pipelines.corpus import batches, making
+from forge_pipelines.corpus import batches, making, remembered
 from forge_pipelines.corpus.config import CorpusConfig
 from forge_pipelines.corpus.membership import CLUSTERS
 from forge_pipelines.corpus.page import PAGE
@@ -105,6 +105,7 @@ def test_neither_processes_nor_batches_change_a_byte(
     config = corpus(**corpus_samples.rules(tmp_path))
     whole = validate(config, [wiki], store, today=TODAY)
     monkeypatch.setattr(batches, "_BATCH_DOCUMENTS", 7)
+    monkeypatch.setattr(remembered, "_AT_ONCE", 1)
     parts = validate(config, [wiki], elsewhere(wiki), engine=LocalEngine(num_workers), today=TODAY)
     assert parts.manifest.fingerprint == whole.manifest.fingerprint
 
@@ -180,6 +181,7 @@ def test_a_rule_that_raises_in_another_process_is_one_sentence_and_publishes_not
     store: Store, publish_source: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "_BATCH_DOCUMENTS", 7)
+    monkeypatch.setattr(remembered, "_AT_ONCE", 1)
     wiki = publish_source("wiki", pages("wiki", 40))
     config = corpus(rules=[{"rule": "test_corpus_rules:fail"}])
     with pytest.raises(DataError, match=r"test_corpus_rules:fail.*this rule is broken"):

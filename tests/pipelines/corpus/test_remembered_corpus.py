@@ -1,7 +1,8 @@
 """A corpus that is made again does only what is new, and is the one that would be made from nothing."""
 
+import os
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 
 import corpus_samples
 import pytest
-from documents_in_memory import document
+from documents_in_memory import document, pages
 
+from forge_pipelines.columns import table_of_documents
 from forge_pipelines.corpus.config import CorpusConfig
 from forge_pipelines.corpus.fates import Fate, FateTable
-from forge_pipelines.corpus.remembered import MOST_RUNS, Remembered
+from forge_pipelines.corpus.remembered import MOST_RUNS, Remembered, map_remembered
 from forge_pipelines.corpus.sketches import sketched
 from forge_pipelines.corpus.stage import validate
 from forge_pipelines.engine.local import LocalEngine
@@ -153,6 +155,25 @@ def test_after_many_runs_the_memory_is_no_larger_than_what_is_asked_for(tmp_path
         memory.finish()
         assert len([*tmp_path.iterdir()]) <= MOST_RUNS
     assert sum(memory is not None for memory in Remembered(tmp_path, FateTable(), 100).find(keys)) < 100 + MOST_RUNS
+
+
+def prepare_who(_: str) -> Callable[[Sequence[Document]], list[Fate]]:
+    """Return what says of each document which process had it."""
+    return lambda documents: [Fate(each.text_sha256, None, reason=str(os.getpid())) for each in documents]
+
+
+@pytest.mark.parametrize(("num_batches", "here"), [(1, True), (2, False)])
+def test_what_is_one_batch_costs_no_process(tmp_path: Path, num_batches: int, *, here: bool) -> None:
+    batches = [table_of_documents(pages("wiki", 100, first=100 * number)) for number in range(num_batches)]
+    work = Work(module="test_remembered_corpus", function="prepare_who", argument="")
+    memory = Remembered(tmp_path, FateTable(), num_live=1000)
+
+    def keys_of(documents: Any) -> list[bytes]:
+        return [os.urandom(16) for _ in range(len(documents))]
+
+    made = map_remembered(LocalEngine(2), work, batches, memory, keys_of)
+    by = {fate.reason for _, fates in made for fate in fates}
+    assert (by == {str(os.getpid())}) == here
 
 
 def test_a_fate_is_remembered_as_it_was(tmp_path: Path) -> None:

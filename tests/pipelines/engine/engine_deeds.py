@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from forge_pipelines.errors import DataError
 
@@ -31,6 +32,19 @@ def prepare(argument: str) -> Callable[[str], str]:
             raise DataError(detail)
         elif deed == "who":
             return str(os.getpid())
+        elif deed == "meet":
+            return _met(*detail.split(" ", 1))
         return argument + batch[:20]
 
     return do
+
+
+def _met(number: str, folder: str) -> str:
+    """Wait until so many processes are in a folder at once, and return which this one is."""
+    Path(folder, str(os.getpid())).touch()
+    deadline = time.monotonic() + 60
+    while len([*Path(folder).iterdir()]) < int(number):
+        if time.monotonic() > deadline:
+            raise DataError("too few processes work beside this one")
+        time.sleep(0.05)
+    return str(os.getpid())

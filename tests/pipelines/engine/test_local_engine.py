@@ -49,10 +49,9 @@ def test_batches_are_taken_ahead_by_a_bounded_number() -> None:
     assert workers() == []
 
 
-def test_several_processes_work_at_once() -> None:
-    started = time.monotonic()
-    list(LocalEngine(4).map_batches(WORK, ["sleep 2"] * 4))
-    assert time.monotonic() - started < 7.5
+def test_several_processes_work_at_once(tmp_path: Path) -> None:
+    done = list(LocalEngine(4).map_batches(WORK, [f"meet 4 {tmp_path}"] * 4))
+    assert len(set(done)) == 4
 
 
 def test_an_empty_batch_costs_no_process() -> None:
@@ -68,11 +67,11 @@ def test_few_batches_are_done_by_this_process_in_their_order() -> None:
     assert list(done) == [str(os.getpid()), [], *(f">{batch}" for batch in batches[2:-1]), str(os.getpid())]
 
 
-def test_what_was_to_be_little_and_takes_long_is_done_by_several_processes() -> None:
-    batches = ["who", "sleep 1.1", *["who", "sleep 0.5"] * 8]
-    done = list(LocalEngine(2).map_batches(WORK, batches, few=True))
-    assert [each[0] == ">" for each in done] == [batch != "who" for batch in batches]
-    assert len({each for each in done[2:] if each.isdigit()} - {str(os.getpid())}) == 2
+def test_what_was_to_be_little_and_takes_long_is_done_by_several_processes(tmp_path: Path) -> None:
+    batches = ["who", "sleep 1.1", *[f"meet 2 {tmp_path}"] * 2, "batch"]
+    here, slept, one, other, last = LocalEngine(2).map_batches(WORK, batches, few=True)
+    assert (here, slept, last) == (str(os.getpid()), ">sleep 1.1", ">batch")
+    assert len({here, one, other}) == 3
     assert workers() == []
 
 

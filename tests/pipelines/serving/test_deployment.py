@@ -29,8 +29,10 @@ def test_what_an_engine_saw_is_removed_at_its_end_and_after_a_kill_at_the_next_s
     log, files = tmp_path / "serve.log", models / "v1"
     with subprocess.Popen([sys.executable, "-c", _DEPLOY, files, log], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "made\n"
-        process.kill()
+        try:
+            assert process.stdout.readline() == "made\n"
+        finally:
+            process.kill()
     [left] = folders(log)
     deployment = Deployment(ServedModel("tiny:1", frozenset(), tuple(files.iterdir())), log, Limits())
     [own] = folders(log)

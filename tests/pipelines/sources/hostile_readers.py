@@ -54,6 +54,18 @@ def sleep(seconds: str) -> str:
     return f"slept {seconds}"
 
 
+def wait_for(path: str) -> str:
+    deadline = time.monotonic() + 50
+    while not Path(path).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return f"{Path(path).name} is there: {Path(path).exists()}"
+
+
+def touch(path: str) -> str:
+    Path(path).touch()
+    return f"touched {Path(path).name}"
+
+
 def end_by(name: str) -> str:
     os.kill(os.getpid(), signal.Signals[name])
     return "still here"
@@ -95,6 +107,8 @@ def fragile(detail: str) -> str:
 
 DEEDS: dict[str, Callable[[str], str]] = {
     "sleep": sleep,
+    "wait_for": wait_for,
+    "touch": touch,
     "end_by": end_by,
     "end_by_kill_once": end_by_kill_once,
     "exit": lambda code: sys.exit(int(code)),

@@ -8,7 +8,7 @@ import pytest
 
 from forge_pipelines.columns import documents_of
 from forge_pipelines.manifest import Segment
-from forge_pipelines.sources import assembly
+from forge_pipelines.sources import assembly, plain
 from forge_pipelines.sources.config import Labels
 from forge_pipelines.sources.identity import Found, Identities
 from forge_pipelines.sources.labelling import Labelling
@@ -61,19 +61,31 @@ def readings(tmp_path: Path) -> Readings:
 
 def test_they_are_the_documents_that_they_are_one_by_one_in_any_order(readings: Readings) -> None:
     labelling = Labelling(LABELS)
-    plain, identities = PlainFiles("wiki", labelling, readings), Identities("wiki", labelling)
+    gathered, identities = PlainFiles("wiki", labelling, readings), Identities("wiki", labelling)
     files = [found(number) for number in (*range(3, 12), 2, 2, 19, 0)] + [found(5, "folder/secret-5.txt")]
-    assert all(plain.add(each) for each in files)
+    assert all(gathered.add(each) for each in files)
     expected = [row for each in files for row in identities.rows(each, readings.parts(each.sha256))]
-    assert documents_of(plain.take()) == expected
-    assert len(plain.take()) == 0
+    assert documents_of(gathered.take()) == expected
+    assert len(gathered.take()) == 0
+
+
+def test_they_are_taken_before_they_hold_many_chunks_of_what_was_read(
+    readings: Readings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = readings.place_of_text(found(0).sha256)
+    assert place is not None
+    monkeypatch.setattr(plain, "_MOST_HELD_BYTES", place.rows.nbytes + 1)
+    files = PlainFiles("wiki", Labelling(LABELS), readings)
+    assert all(files.add(found(number)) and not files.is_full for number in range(7)), "they stand in one chunk"
+    assert files.add(found(7)) and files.is_full
+    assert len(files.take()) == 8 and not files.is_full
 
 
 @pytest.mark.parametrize("number", range(20, 24))
 def test_what_is_not_one_text_is_not_taken(readings: Readings, number: int) -> None:
-    plain = PlainFiles("wiki", Labelling(LABELS), readings)
-    assert not plain.add(found(number))
-    assert len(plain.take()) == 0
+    files = PlainFiles("wiki", Labelling(LABELS), readings)
+    assert not files.add(found(number))
+    assert len(files.take()) == 0
 
 
 def test_what_lacks_a_label_or_is_refused_is_not_taken(readings: Readings) -> None:

@@ -12,6 +12,7 @@ from forge_assets.leasing import leased
 from forge_assets.output import followed
 from forge_assets.settings import Settings, connection, cuda_devices, load_settings, step_place
 from forge_pipelines.evaluation.stage import EvaluationEnvironment
+from forge_pipelines.gpu.inventory import devices, least_memory
 from forge_pipelines.gpu.request import GpuRequest
 from forge_pipelines.manifest import StageRequest
 from forge_pipelines.progress import OnProgress
@@ -67,7 +68,9 @@ class MachineResource(dg.ConfigurableResource):
             if step_place() != "local":
                 step = context.asset_key.to_user_string()
                 stack.enter_context(leased(request, context.run_id, step, context.log.info))
-            machine = Machine(Path(self.cache), logs, cuda_devices())
+            names = cuda_devices()
+            memory = least_memory(names, devices(load_settings().gpu_inventory)) if names else None
+            machine = Machine(Path(self.cache), logs, len(names), memory)
             if request.count and not machine.visible_gpus:
                 context.log.warning(f"no NVIDIA device is used: the step asked for {request} and runs on the CPU")
             yield machine
@@ -81,15 +84,17 @@ class Machine:
         cache: folder for compiled operations.
         logs: folder for the logs of the step's child processes.
         visible_gpus: devices that they see.
+        gpu_memory_bytes: of the smallest of them; None where that is not known.
     """
 
     cache: Path
     logs: Path
     visible_gpus: int
+    gpu_memory_bytes: int | None
 
     def training(self) -> TrainingEnvironment:
         """Describe it to the training stage."""
-        return TrainingEnvironment(cache_folder=self.cache, log_folder=self.logs, visible_gpus=self.visible_gpus)
+        return TrainingEnvironment(self.cache, self.logs, self.visible_gpus, self.gpu_memory_bytes)
 
     def evaluation(self) -> EvaluationEnvironment:
         """Describe it to the evaluation stage."""

@@ -144,9 +144,9 @@ def step_place() -> StepPlace | None:
             return None
 
 
-def cuda_devices() -> int:
-    """Return how many devices a step that has its lease sees by CUDA."""
-    return len([name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name])
+def cuda_devices() -> list[str]:
+    """Return the devices that a step that has its lease sees by CUDA, as CUDA calls them."""
+    return [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
 
 
 def connection(name: str) -> Connection:

@@ -135,13 +135,23 @@ def run(
     log: Path,
     folder: Path | None = None,
     on_silence: Callable[[], None] | None = None,
+    pass_descriptors: Sequence[int] = (),
 ) -> int:
     """Run a command to its end, give each line of its standard output to ``on_line``, and return its exit code.
 
     Whatever ends this call (the command's end, an exception, Ctrl-C), no descendant of the command is left.
-    ``on_silence`` is called after each second in which the command printed nothing.
+    ``on_silence`` is called after each second in which the command printed nothing. What is passed on (see `start`) the
+    command's guard holds, too: until the last descendant is gone, even if this process is killed.
     """
-    child = start(command, environment=environment, log=log, folder=folder, capture=True, family=True)
+    child = start(
+        command,
+        environment=environment,
+        log=log,
+        folder=folder,
+        capture=True,
+        family=True,
+        pass_descriptors=pass_descriptors,
+    )
     assert child.stdout is not None
     try:
         for line in _lines(child.stdout.fileno()):

@@ -15,6 +15,9 @@ from forge_pipelines.errors import PlatformError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """The error numbers of a full disk, and of a quota that is used up."""
 
+FULL_DISK_BYTES = 16 << 20
+"""A disk with less free space is what ended a process that did not say why."""
+
 _GUARD = "guard"
 
 
@@ -98,12 +101,15 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def alone_in(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Work in a folder that one run at a time may work in, after the one that does now; then `on_wait` is called."""
+def alone_in(folder: Path, on_wait: Callable[[], None]) -> Iterator[int]:
+    """Work in a folder that one run at a time may work in, after the one that does now; then `on_wait` is called.
+
+    It gives the lock's descriptor: a process that inherits it keeps others out for as long as it lives.
+    """
     with folder.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             on_wait()
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()

@@ -122,12 +122,15 @@ def lines_of(plan: Plan, price_per_gpu_hour: float | None, now: datetime | None 
         now: when training would start; by default, now.
     """
     recipe, shape, tokens = plan.recipe, plan.shape, plan.tokens
-    yield "model", f"{plan.name} {plan.begins_with}: {shape.model_type}, {shape.parameters:,} parameters, all trained"
+    trained = "all" if recipe.lora is None else f"{shape.adapter:,} beside them"
+    network = f"{shape.model_type}, {shape.parameters:,} parameters, {trained} trained"
+    yield "model", f"{plan.name} {plan.begins_with}: {network}"
     yield "tokens", f"{tokens.total:,}: {_product(plan)}"
     yield "epochs", "not known" if tokens.epochs is None else f"{tokens.epochs:,.2f} of {tokens.sequences:,} sequences"
     yield "", tokens.source
     ranks = f"{recipe.ranks} rank{'' if recipe.ranks == 1 else 's'}"
-    yield "on", f"{plan.machine.device}: {ranks} in {recipe.precision}, ZeRO stage {recipe.zero_stage}"
+    at_once = f"{plan.layout.micro_batch} of {recipe.batch_sequences // recipe.ranks} sequences at once"
+    yield "on", f"{plan.machine.device}: {ranks} in {recipe.precision}, ZeRO stage {recipe.zero_stage}, {at_once}"
     yield from _memory_lines(plan)
     yield from _time_lines(plan, price_per_gpu_hour, now or datetime.now().astimezone())
 
@@ -144,6 +147,8 @@ def _memory_lines(plan: Plan) -> Iterator[tuple[str, str]]:
         label = ""
     who = "one rank" if plan.machine.on_gpu or plan.recipe.ranks == 1 else f"one rank of {plan.recipe.ranks}"
     yield "", f"{_gib(plan.memory.total):>12}  {who}"
+    if plan.memory.offloaded:
+        yield "", f"{_gib(plan.memory.offloaded):>12}  in the machine's memory instead"
     where = "is what the GPU has" if plan.machine.on_gpu else "are free here"
     verdict = "yes" if plan.fits else "no"
     yield "fits", f"{verdict}: {_gib(plan.needed_bytes)} are needed, {_gib(plan.machine.memory_bytes)} {where}"

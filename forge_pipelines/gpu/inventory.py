@@ -56,6 +56,19 @@ def check_inventory(request: GpuRequest, inventory: Iterable[Device]) -> None:
     raise ConfigError(f"the step asks for {request} and this machine has{of_it} {there}; ask for what there is")
 
 
+def least_memory(names: Iterable[str], inventory: Iterable[Device]) -> int | None:
+    """Return the bytes of the smallest of some devices; None where one of them is not in the inventory.
+
+    Args:
+        names: their uuids, as CUDA_VISIBLE_DEVICES lists them.
+        inventory: the devices that there are.
+    """
+    memory = {device.uuid: device.memory_bytes for device in inventory}
+    found = [memory.get(name) for name in names]
+    known = [each for each in found if each is not None]
+    return min(known, default=None) if len(known) == len(found) else None
+
+
 def _declared(path: Path) -> Iterator[Device]:
     try:
         items = TypeAdapter(list[DeclaredDevice]).validate_json(path.read_bytes())

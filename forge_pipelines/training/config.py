@@ -62,7 +62,10 @@ class TrainingConfig(Value):
         None, gt=0, description="The global batch in tokens: at most so many. Instead of `batch_sequences`."
     )
     micro_batch_sequences: int | None = Field(
-        None, gt=0, description="Sequences a rank works on at once; the rest is accumulated. Default: as many as fit."
+        None,
+        gt=0,
+        description="Sequences a rank works on at once; the rest is accumulated. Default: on GPUs, as many "
+        "as fit; on a CPU, all.",
     )
     learning_rate: float = Field(3e-4, gt=0, description="Peak learning rate.")
     schedule: Literal["cosine", "linear", "constant"] = Field(

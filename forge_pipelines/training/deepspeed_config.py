@@ -17,6 +17,8 @@ _NUMBERS: Mapping[str, str] = {
 }
 _PRECISION = "bf16.enabled"
 _ACCUMULATION = "gradient_accumulation_steps"
+_NOT_HANDED_ON = {"optimizer", *_NUMBERS, _ACCUMULATION}
+"""The recipe says it; a number may stand there as a text."""
 _GATHERED = "zero_optimization.stage3_gather_16bit_weights_on_model_save"
 _OFFLOADS = ("optimizer", "param")
 """What stands after ``zero_optimization.offload_``."""
@@ -71,10 +73,17 @@ def find_contradiction(given: Mapping[str, Any], recipe: Mapping[str, Any], rank
     )
 
 
-def handed_on(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a configuration DeepSpeed is handed: not what is ``auto``, off, or the recipe's optimizer."""
-    values = {key: value for key, value in given.items() if value != _AUTO and key not in {"optimizer", *_REFUSED}}
-    return {key: handed_on(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+def handed_on(given: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return what of a configuration DeepSpeed is handed: not what is empty, ``auto``, off, or the recipe's to say.
+
+    Args:
+        given: the configuration, or the section of it that stands at ``path``, a dotted path that ends in a dot.
+    """
+    left_out = _NOT_HANDED_ON | _REFUSED.keys()
+    values = {key: value for key, value in given.items() if value not in (None, _AUTO) and path + key not in left_out}
+    return {
+        key: handed_on(value, f"{path}{key}.") if isinstance(value, Mapping) else value for key, value in values.items()
+    }
 
 
 def adam_settings(given: Mapping[str, Any] | None) -> dict[str, float]:

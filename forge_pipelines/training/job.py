@@ -1,6 +1,8 @@
 """What goes into the ranks, and what comes out: one JSON job in, one line of JSON for each event out."""
 
 from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +22,12 @@ _PREFIX = "forge-training-event: "
 
 Fault = Literal["config", "data", "platform"]
 _FAULTS: Mapping[Fault, type[ForgeError]] = {"config": ConfigError, "data": DataError, "platform": PlatformError}
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """Return the versions of `LIBRARIES`, which are looked up once: that takes as long as a small step."""
+    return {library: version(library) for library in LIBRARIES}
 
 
 class TrainingJob(Value):

@@ -1,18 +1,22 @@
 """What one rank keeps in memory, by part: a formula, held against real ranks by its tests.
 
-The states. With N parameters, W ranks and p bytes a number (4 in fp32, 2 in bf16), DeepSpeed 0.19 keeps
+The states. With N parameters, A of them trained (an adapter's, or all), W ranks and p bytes a number (4 in fp32, 2 in
+bf16), DeepSpeed 0.19 keeps
 
     weights          p·N,  over W from ZeRO stage 3 on
-    gradients        p·N,  over W from stage 2 on
-    AdamW's moments  8·N,  over W from stage 1 on
-    master weights   4·N,  over W from stage 1 on; in fp32, too, but not at stage 0
+    gradients        p·A,  over W from stage 2 on
+    AdamW's moments  8·A,  over W from stage 1 on
+    master weights   4·A,  over W from stage 1 on; in fp32, too, but not at stage 0
     gathered         p·min(N, 1e9) at stage 3 alone: weights that other ranks keep (``stage3_max_live_parameters``)
+    the base         p·N,  over W from stage 3 on: of dpo, unless an adapter can be switched off instead
 
 (Rajbhandari et al., 2020, «ZeRO», section 3, and what DeepSpeed's optimizers add to it), and besides, the larger of
 what passes while gradients are computed and of what passes while the optimizer takes them:
 
-    activations, logits, and buckets of p·min(N, 5e8), where gradients wait for other ranks (``reduce_bucket_size``)
-    the update       the gradients in one piece, and that in fp32: 4·N, in bf16 6·N, over W from stage 1 on
+    activations, logits, and buckets of p·min(A, 5e8), where gradients wait for other ranks (``reduce_bucket_size``)
+    the update       the gradients in one piece, and that in fp32: 4·A, in bf16 6·A, over W from stage 1 on
+
+What is offloaded (moments, master weights and the update; the weights, too) stands in the machine's memory instead.
 
 The activations: what autograd saves between forward and backward, counted as Korthikanti et al. (2022, «Reducing
 Activation Recomputation in Large Transformer Models», section 4) count it, for the networks of today: bytes a token and
@@ -23,9 +27,13 @@ layer, with the names of `NetworkShape`,
     MLP          p·4·mlp where it is gated, p·2·mlp else; of experts, those that a token goes to, with input and output
     norms        2·(4 + 2·p)·hidden: an RMSNorm saves its input in fp32, and its result before and after its weight
 
-and one layer more than there are, for the gradients on their way through a layer. The loss holds the logits three times
-in fp32: probabilities, their gradient and that of the logits. Nothing is recomputed.
+and one layer more than there are, for the gradients on their way through a layer. With gradient checkpointing each
+layer's input alone is kept, p·hidden, and a single layer's activations are there at a time. An adapter's own are left
+out: they are as narrow as its rank. The loss holds the logits three times in fp32: probabilities, their gradient and
+that of the logits. Of dpo, a sample is two sequences.
 """
+
+from typing import Literal
 
 from pydantic import Field
 
@@ -39,6 +47,8 @@ _CPU_BYTES = 650_000_000
 _RESERVED = 0.1
 _LOGITS_BYTES = 12
 _HIGHEST_STAGE = 3
+_OFFLOADS = (("optimizer", "parameters"), ("parameters",))
+"""By what the optimizer is offloaded, and by what the weights are."""
 
 
 class Layout(Value):
@@ -47,8 +57,11 @@ class Layout(Value):
     Attributes:
         number_bytes: p: 4 in fp32, 2 in bf16.
         ranks: W.
-        micro_batch: B, the sequences that a rank works on at once.
+        micro_batch: B, the samples that a rank works on at once.
         sequence_length: T, in tokens.
+        pairs: a sample is two sequences, and the base stands beside the network: dpo.
+        adapted: an adapter alone is trained.
+        recomputed: activations are computed again on the way back: gradient checkpointing.
     """
 
     number_bytes: int
@@ -56,11 +69,15 @@ class Layout(Value):
     ranks: int = Field(gt=0)
     micro_batch: int = Field(gt=0)
     sequence_length: int = Field(gt=0)
+    pairs: bool = False
+    adapted: bool = False
+    recomputed: bool = False
+    offload: Literal["none", "optimizer", "parameters"] = "none"
 
     @property
     def tokens(self) -> int:
         """Tokens that a rank works on at once."""
-        return self.micro_batch * self.sequence_length
+        return self.micro_batch * self.sequence_length * (2 if self.pairs else 1)
 
     def ranks_from(self, stage: int) -> int:
         """Return over how many ranks something is divided that ZeRO divides from a stage on."""
@@ -71,14 +88,17 @@ class Memory(Value):
     """Bytes of one rank, by part.
 
     Attributes:
+        base: of dpo.
         optimizer: AdamW's moments and the fp32 master weights.
         gathered: weights of other ranks, at ZeRO stage 3.
         buckets: where gradients wait for other ranks.
         update: the gradients as the optimizer takes them; activations, logits and buckets are gone by then.
         runtime: CUDA's context and libraries, or PyTorch and DeepSpeed themselves on a CPU.
+        offloaded: what stands in the machine's memory instead of the GPU's.
     """
 
     weights: int
+    base: int
     gradients: int
     optimizer: int
     gathered: int
@@ -87,6 +107,7 @@ class Memory(Value):
     buckets: int
     update: int
     runtime: int
+    offloaded: int
 
     @property
     def parts(self) -> dict[str, int]:
@@ -94,7 +115,7 @@ class Memory(Value):
 
         The reserve is for what the allocator holds and cannot use.
         """
-        there = self.model_dump()
+        there = self.model_dump(exclude={"offloaded"})
         is_fullest_at_update = self.update > self.activations + self.logits + self.buckets
         gone = {"activations", "logits", "buckets"} if is_fullest_at_update else {"update"}
         there = {part: num_bytes for part, num_bytes in there.items() if num_bytes and part not in gone}
@@ -115,27 +136,64 @@ def layout_of(recipe: Recipe, sequence_length: int) -> Layout:
         ranks=recipe.ranks,
         micro_batch=recipe.micro_batch_sequences or of_a_rank,
         sequence_length=sequence_length,
+        pairs=recipe.objective == "dpo",
+        adapted=recipe.lora is not None,
+        recomputed=recipe.gradient_checkpointing,
+        offload=recipe.offload,
     )
+
+
+def micro_batches(layout: Layout, batch_sequences: int) -> list[Layout]:
+    """Return the layouts whose micro-batches divide what a rank has of a batch, the largest first."""
+    of_a_rank = batch_sequences // layout.ranks
+    sizes = [size for size in range(of_a_rank, 0, -1) if of_a_rank % size == 0]
+    return [layout.model_copy(update={"micro_batch": size}) for size in sizes]
+
+
+def layout_that_fits(shape: NetworkShape, layout: Layout, batch_sequences: int, memory_bytes: int) -> Layout:
+    """Return the layout with the largest micro-batches that a GPU has memory for, or the smallest where none fit."""
+    layouts = micro_batches(layout, batch_sequences)
+    return next((each for each in layouts if memory_of(shape, each, on_gpu=True).total <= memory_bytes), layouts[-1])
 
 
 def memory_of(shape: NetworkShape, layout: Layout, *, on_gpu: bool) -> Memory:
     """Return what one rank keeps, by part, in bytes; the formula is the module's."""
     number, parameters = layout.number_bytes, shape.parameters
-    of_optimizer = parameters // layout.ranks_from(1)
+    trained = trained_parameters(shape, layout)
+    of_optimizer = trained // layout.ranks_from(1)
     has_master = layout.zero_stage >= 1 or number == 2
     has_buckets = layout.zero_stage >= 1 or layout.ranks > 1
-    update = 4 * of_optimizer if number == 4 else 6 * of_optimizer
+    weights = number * parameters // layout.ranks_from(3)
+    optimizer = (12 if has_master else 8) * of_optimizer
+    update = (4 if number == 4 else 6) * of_optimizer if has_master else 0
+    # A CPU has one memory only.
+    optimizer_goes, weights_go = (on_gpu and layout.offload in parts for parts in _OFFLOADS)
     return Memory(
-        weights=number * parameters // layout.ranks_from(3),
-        gradients=number * parameters // layout.ranks_from(2),
-        optimizer=(12 if has_master else 8) * of_optimizer,
-        gathered=number * min(parameters, _LIVE) if layout.zero_stage == 3 else 0,
-        activations=(shape.layers + 1) * activation_bytes(shape, layout) * layout.tokens,
+        weights=0 if weights_go else weights,
+        base=weights if layout.pairs and not layout.adapted else 0,
+        gradients=number * trained // layout.ranks_from(2),
+        optimizer=0 if optimizer_goes else optimizer,
+        gathered=number * min(parameters, _LIVE) if layout.zero_stage == _HIGHEST_STAGE else 0,
+        activations=_kept_activations(shape, layout) * layout.tokens,
         logits=_LOGITS_BYTES * shape.vocabulary * layout.tokens,
-        buckets=number * min(parameters, _BUCKET) if has_buckets else 0,
-        update=update if has_master else 0,
+        buckets=number * min(trained, _BUCKET) if has_buckets else 0,
+        update=0 if optimizer_goes else update,
         runtime=_CUDA_BYTES if on_gpu else _CPU_BYTES,
+        offloaded=(optimizer + update if optimizer_goes else 0) + (weights if weights_go else 0),
     )
+
+
+def trained_parameters(shape: NetworkShape, layout: Layout) -> int:
+    """Return how many numbers are trained: an adapter's, or all."""
+    return shape.adapter if layout.adapted else shape.parameters
+
+
+def _kept_activations(shape: NetworkShape, layout: Layout) -> int:
+    """Return what all layers keep at the fullest moment, in bytes a token."""
+    of_a_layer = activation_bytes(shape, layout)
+    if layout.recomputed:
+        return shape.layers * layout.number_bytes * shape.hidden + 2 * of_a_layer
+    return (shape.layers + 1) * of_a_layer
 
 
 def remedy(recipe: Recipe) -> str:

@@ -12,12 +12,12 @@ from forge_pipelines.processes import available_cores
 from forge_pipelines.shards.config import ShardsConfig
 from forge_pipelines.store import Store
 from forge_pipelines.training.config import TrainingConfig
-from forge_pipelines.training.memory import Memory, layout_of, memory_of
+from forge_pipelines.training.memory import Layout, Memory, layout_of, layout_that_fits, memory_of
 from forge_pipelines.training.planned_tokens import Tokens, known_sequences, shards_made
 from forge_pipelines.training.precision import settled_precision
 from forge_pipelines.training.recipe import Recipe, recipe_of
 from forge_pipelines.training.remedies import Machine, needed_bytes, remedies
-from forge_pipelines.training.sizing import NetworkShape, SizingJob, size_up
+from forge_pipelines.training.sizing import NetworkShape, size_up, sizing_job
 from forge_pipelines.training.speed import Pace, pace_of_earlier, pace_of_peak, pace_of_times
 
 _CONFIGURATION = "config.json"
@@ -29,6 +29,8 @@ class Plan:
 
     Attributes:
         recipe: with nothing left open.
+        layout: how it is laid out on the machine; on a GPU with as many sequences at once as fit, where the recipe does
+            not say how many.
         memory: of one rank.
         needed_bytes: of one GPU; on a CPU, of all ranks together.
         remedies: where that is too much, what would fit, each in words; the least change first.
@@ -39,6 +41,7 @@ class Plan:
     begins_with: str
     machine: Machine
     recipe: Recipe
+    layout: Layout
     shape: NetworkShape
     tokens: Tokens
     memory: Memory
@@ -98,34 +101,35 @@ def make_plan(
     recipe = recipe_of(training, sequences, shards.sequence_length, _precision(training, machine))
     layout = layout_of(recipe, shards.sequence_length)
     earlier = pace_of_earlier(recipe, shards.sequence_length, base, machine.device, store)
-    job = SizingJob(
-        architecture=recipe.architecture,
-        base=_configuration_of(base, store) if base else None,
-        vocabulary=made.counts["vocabulary"] if made else shards.tokenizer.vocabulary_size,
-        sequence_length=shards.sequence_length,
-        timed=earlier is None and machine.here and not machine.on_gpu,
-        micro_batch=layout.micro_batch,
-        precision=recipe.precision,
-        threads=max(1, available_cores() // recipe.ranks),
-        parent_pid=0,
-    )
-    sized = size_up(name, job, log)
+    vocabulary = made.counts["vocabulary"] if made else shards.tokenizer.vocabulary_size
+    configuration = _configuration_of(base, store) if base else None
+    timing = {
+        "timed": earlier is None and machine.here and not machine.on_gpu,
+        "micro_batch": layout.micro_batch,
+        "threads": max(1, available_cores() // recipe.ranks),
+    }
+    job = sizing_job(recipe, shards.sequence_length, vocabulary, configuration)
+    sized = size_up(name, job.model_copy(update=timing), log)
+    if machine.on_gpu and recipe.micro_batch_sequences is None:
+        layout = layout_that_fits(sized.shape, layout, recipe.batch_sequences, machine.memory_bytes)
     peak = machine.card.flops(recipe.precision) if machine.card else None
     pace = earlier or (
         pace_of_peak(sized.shape, layout, recipe, peak) if peak else pace_of_times(sized, layout, recipe)
     )
     needed = needed_bytes(sized.shape, layout, machine)
     fits = needed <= machine.memory_bytes
+    told = remedies(sized.shape, layout, recipe.batch_sequences, machine, may_adapt=base is not None)
     return Plan(
         name=name,
         begins_with=f"goes on from {base.name}" if base else "from scratch",
         machine=machine,
         recipe=recipe,
+        layout=layout,
         shape=sized.shape,
         tokens=Tokens(recipe.steps, recipe.batch_sequences, shards.sequence_length, sequences, source),
         memory=memory_of(sized.shape, layout, on_gpu=machine.on_gpu),
         needed_bytes=needed,
-        remedies=() if fits else tuple(remedies(sized.shape, layout, recipe.batch_sequences, machine)),
+        remedies=() if fits else tuple(told),
         pace=pace,
     )
 

@@ -1,19 +1,17 @@
 """Runs a job's ranks as child processes, and turns how they ended into a result or an error."""
 
-import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from forge_pipelines import processes
 from forge_pipelines.errors import PlatformError
+from forge_pipelines.staging import FULL_DISK_BYTES
 from forge_pipelines.training.job import Failed, Finished, StepDone, TrainingJob, from_line
 from forge_pipelines.training.usage import Meter
 from forge_pipelines.training.vigil import Vigil, sentence_of
-
-_FULL_DISK_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +22,22 @@ class TrainingEnvironment:
         cache_folder: where libraries keep what they compile.
         log_folder: where the ranks' logs are written.
         visible_gpus: GPUs that the ranks will see; with 0 they train on the CPU.
+        gpu_memory_bytes: of the smallest of them; None where that is not known.
     """
 
     cache_folder: Path
     log_folder: Path
     visible_gpus: int = 0
+    gpu_memory_bytes: int | None = None
 
 
 def run_ranks(
-    job: TrainingJob, folder: Path, environment: TrainingEnvironment, log: Path, on_step: Callable[[StepDone], None]
+    job: TrainingJob,
+    folder: Path,
+    environment: TrainingEnvironment,
+    log: Path,
+    on_step: Callable[[StepDone], None],
+    locks: Sequence[int] = (),
 ) -> Finished:
     """Train in processes of their own; none of them is left when this returns or raises.
 
@@ -42,6 +47,7 @@ def run_ranks(
         environment: what may be used of the machine.
         log: file that the ranks' output is appended to.
         on_step: told of every step.
+        locks: descriptors of locks that stay held until the last of the processes is gone, even if this one is killed.
 
     Raises:
         ConfigError: no network can be built from the recipe.
@@ -78,6 +84,7 @@ def run_ranks(
             environment=_variables(job, environment),
             log=log,
             on_silence=on_silence,
+            pass_descriptors=locks,
         )
     finally:
         meter.ended()
@@ -92,15 +99,14 @@ def run_ranks(
 
 def unexplained(what: str, code: int, folder: Path, log: Path) -> str:
     """Say why processes may have ended with an exit code and without a word: the disk is full, or the log knows."""
-    if shutil.disk_usage(folder).free < _FULL_DISK_BYTES:
+    if shutil.disk_usage(folder).free < FULL_DISK_BYTES:
         return f"the disk that holds {folder} is full; free some space and run the same command again"
     return f"{what} ended with exit code {code}; the log {log} says why"
 
 
 def _variables(job: TrainingJob, environment: TrainingEnvironment) -> Mapping[str, str]:
-    cores = len(os.sched_getaffinity(0))
     variables = {
-        "OMP_NUM_THREADS": str(max(1, cores // job.world_size)),
+        "OMP_NUM_THREADS": str(max(1, processes.available_cores() // job.world_size)),
         "TOKENIZERS_PARALLELISM": "false",
         "DS_ACCELERATOR": job.device,
         "TORCH_EXTENSIONS_DIR": str(environment.cache_folder / "torch_extensions"),

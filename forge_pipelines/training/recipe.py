@@ -1,6 +1,7 @@
 """A recipe in which nothing is left open: its length in steps, its batch in sequences, its precision."""
 
 import math
+from fractions import Fraction
 from typing import Literal
 
 from forge_pipelines.errors import ConfigError
@@ -67,9 +68,10 @@ def _batch_sequences(config: TrainingConfig, sequence_length: int | None) -> int
 def _steps(config: TrainingConfig, batch: int, num_sequences: int | None, sequence_length: int | None) -> int:
     if config.epochs is not None:
         assert num_sequences is not None
-        return math.ceil(config.epochs * num_sequences / batch)
+        # Exactly: in binary, 1.1 epochs of 50 sequences are a little more than 55.
+        return math.ceil(Fraction(str(config.epochs)) * num_sequences / batch)
     if config.tokens is not None:
         assert sequence_length is not None
-        return math.ceil(config.tokens / (batch * sequence_length))
+        return -(-config.tokens // (batch * sequence_length))
     assert config.steps is not None
     return config.steps

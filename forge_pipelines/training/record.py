@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from forge_pipelines.training.job import LIBRARIES, Finished
+from forge_pipelines.training.job import Finished, versions
 from forge_pipelines.training.recipe import Recipe
 from forge_pipelines.training.usage import read_usage
 from forge_pipelines.training.workspace import Workspace
@@ -21,7 +20,7 @@ def write_record(folder: Path, recipe: Recipe, skipped: tuple[int, ...], finishe
         "samples": [0, (recipe.steps + len(skipped)) * recipe.batch_sequences],
         "skipped_batches": [*skipped],
         "tokens_trained": finished.tokens_trained,
-        "libraries": {library: version(library) for library in LIBRARIES},
+        "libraries": dict(versions()),
     }
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
 
@@ -47,6 +46,7 @@ def measured_of(recipe: Recipe, workspace: Workspace, finished: Finished, device
         **read_usage(workspace.folder).in_words,
         "device": device,
         "devices": list(finished.devices),
+        "micro_batch_sequences": recipe.micro_batch_sequences or recipe.batch_sequences // recipe.ranks,
         "world_size": recipe.ranks,
         "world_sizes": workspace.launches,
         "restarts": len(workspace.launches) - 1,

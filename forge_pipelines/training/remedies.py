@@ -1,10 +1,12 @@
 """Whether a training fits into a machine's memory, and what would where it does not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from forge_pipelines.training.cards import CARDS, GIB, Card
-from forge_pipelines.training.memory import Layout, memory_of
+from forge_pipelines.training.config import LoraConfig
+from forge_pipelines.training.memory import Layout, memory_of, micro_batches
 from forge_pipelines.training.sizing import NetworkShape
 
 _DOUBLINGS = 6
@@ -33,37 +35,71 @@ class Machine:
         return self.card is not None
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What would be written into the recipe, and what the layout becomes by it."""
+
+    recipe: Mapping[str, str]
+    layout: Mapping[str, Any]
+
+
+_RECOMPUTED = _Change({"gradient_checkpointing": "true"}, {"recomputed": True})
+_OFFLOADED = _Change({"offload": "optimizer", **_RECOMPUTED.recipe}, {"offload": "optimizer", **_RECOMPUTED.layout})
+_ADAPTED = _Change(
+    {"lora": f"{{rank: {LoraConfig().rank}}}", **_RECOMPUTED.recipe}, {"adapted": True, **_RECOMPUTED.layout}
+)
+
+
 def needed_bytes(shape: NetworkShape, layout: Layout, machine: Machine) -> int:
     """Return the bytes that one GPU must have, or on a CPU, which all ranks share, the machine."""
     ranks_together = 1 if machine.on_gpu else layout.ranks
     return ranks_together * memory_of(shape, layout, on_gpu=machine.on_gpu).total
 
 
-def remedies(shape: NetworkShape, layout: Layout, batch_sequences: int, machine: Machine) -> Iterator[str]:
+def remedies(
+    shape: NetworkShape, layout: Layout, batch_sequences: int, machine: Machine, *, may_adapt: bool
+) -> Iterator[str]:
     """Yield what would fit, each held to the same formula, in this order.
 
-    A smaller micro-batch; ZeRO on more GPUs, and only where no number of them helps, shorter sequences; another card.
+    A smaller micro-batch; activations computed again; an optimizer in the machine's memory; an adapter, where
+    ``may_adapt`` says that there is something to adapt; ZeRO on more GPUs, and only where no number of them helps,
+    shorter sequences; another card.
     """
-    smaller = _smaller_batches(layout, batch_sequences)
-    for changed in smaller:
-        needed = needed_bytes(shape, changed, machine)
-        if needed <= machine.memory_bytes:
-            yield f"training.micro_batch_sequences: {changed.micro_batch} ({_gib(needed)})"
-            break
+    smaller = [each for each in micro_batches(layout, batch_sequences) if each.micro_batch <= layout.micro_batch]
+    for change in _changes(layout, machine, may_adapt=may_adapt):
+        changed = (each.model_copy(update=change.layout) for each in smaller)
+        fits = (each for each in changed if needed_bytes(shape, each, machine) <= machine.memory_bytes)
+        if best := next(fits, None):
+            recipe = {**change.recipe, "micro_batch_sequences": f"{best.micro_batch}"}
+            yield f"{_in_yaml(recipe)} ({_takes(shape, best, machine)})"
     if not machine.on_gpu:
-        changed = [layout, *smaller][-1]
-        needed = needed_bytes(shape, changed, machine)
-        yield f"a machine with {_gib(needed)} of free memory, with micro-batches of {changed.micro_batch}"
+        least = smaller[-1]
+        needed = needed_bytes(shape, least, machine)
+        yield f"a machine with {_gib(needed)} of free memory, with micro-batches of {least.micro_batch}"
         return
     yield from _more_ranks(shape, layout, batch_sequences, machine)
-    yield from _larger_card(shape, [layout, *smaller])
+    yield from _larger_card(shape, smaller)
 
 
-def _smaller_batches(layout: Layout, batch_sequences: int) -> list[Layout]:
-    """Return the layouts with smaller micro-batches that divide what a rank has of a batch, the largest first."""
-    of_a_rank = batch_sequences // layout.ranks
-    sizes = [size for size in range(layout.micro_batch - 1, 0, -1) if of_a_rank % size == 0]
-    return [layout.model_copy(update={"micro_batch": size}) for size in sizes]
+def _changes(layout: Layout, machine: Machine, *, may_adapt: bool) -> Iterator[_Change]:
+    yield _Change({}, {})
+    if not layout.recomputed:
+        yield _RECOMPUTED
+    if machine.on_gpu and layout.offload == "none" and layout.zero_stage >= 1:
+        yield _OFFLOADED
+    if may_adapt and not layout.adapted:
+        yield _ADAPTED
+
+
+def _in_yaml(recipe: Mapping[str, str]) -> str:
+    settings = ", ".join(f"{key}: {value}" for key, value in recipe.items())
+    return f"training.{settings}" if len(recipe) == 1 else f"training: {{{settings}}}"
+
+
+def _takes(shape: NetworkShape, layout: Layout, machine: Machine) -> str:
+    offloaded = memory_of(shape, layout, on_gpu=machine.on_gpu).offloaded
+    beside = f", and {_gib(layout.ranks * offloaded)} of the machine's memory" if offloaded else ""
+    return f"{_gib(needed_bytes(shape, layout, machine))}{beside}"
 
 
 def _more_ranks(shape: NetworkShape, layout: Layout, batch_sequences: int, machine: Machine) -> Iterator[str]:
@@ -80,9 +116,8 @@ def _more_ranks(shape: NetworkShape, layout: Layout, batch_sequences: int, machi
     recipe = {"zero_stage": f"{chosen.zero_stage}", "gpus": f"{{count: {chosen.ranks}}}", "micro_batch_sequences": "1"}
     if batch_sequences % chosen.ranks:
         recipe["batch_sequences"] = f"{chosen.ranks}"
-    settings = ", ".join(f"{key}: {value}" for key, value in recipe.items())
     shards = f"shards.sequence_length: {chosen.sequence_length}, " if chosen in shorter else ""
-    yield f"{shards}training: {{{settings}}} ({_gib(needed_bytes(shape, chosen, machine))} on each)"
+    yield f"{shards}{_in_yaml(recipe)} ({_gib(needed_bytes(shape, chosen, machine))} on each)"
 
 
 def _divided(layout: Layout, length: int) -> Iterator[Layout]:

@@ -10,8 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from forge_pipelines import processes
+from forge_pipelines.channel import Refused
 from forge_pipelines.errors import ConfigError, PlatformError
 from forge_pipelines.manifest import Value
+from forge_pipelines.training.config import LoraConfig
+from forge_pipelines.training.recipe import Recipe
 
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -23,10 +26,11 @@ class SizingJob(Value):
         architecture: what describes the network; None where ``base`` does.
         base: a folder with the base's verified ``config.json``; no weights are read.
         vocabulary: number of tokens, of a network that is described.
+        lora: the adapter whose size is asked, too.
         sequence_length: T, in tokens.
+        precision: of the parts that are timed.
         timed: time the parts on this machine's CPU.
         micro_batch: B, in sequences, to be timed.
-        precision: of the parts that are timed.
         threads: that time them.
         parent_pid: process that it must not outlive.
     """
@@ -34,19 +38,21 @@ class SizingJob(Value):
     architecture: Mapping[str, Any] | None
     base: Path | None
     vocabulary: int | None
+    lora: LoraConfig
     sequence_length: int
-    timed: bool
-    micro_batch: int
     precision: Literal["fp32", "bf16"]
-    threads: int
-    parent_pid: int
+    timed: bool = False
+    micro_batch: int = 1
+    threads: int = 1
+    parent_pid: int = 0
 
 
 class NetworkShape(Value):
     """The sizes of a network that its memory and its speed depend on.
 
     Attributes:
-        parameters: all of them; all are trained.
+        parameters: all of them.
+        adapter: those of the adapter that was asked for; they are not among the others.
         looked_up: those of the input embedding, where it is a table of its own: they are looked up, not multiplied.
         idle: those of the experts that a token is not sent to.
         layers: L.
@@ -61,6 +67,7 @@ class NetworkShape(Value):
 
     model_type: str
     parameters: int
+    adapter: int
     looked_up: int
     idle: int
     layers: int
@@ -96,14 +103,26 @@ class Sized(Value):
     start_seconds: float
 
 
-class Refused(Value):
-    """Why there is no such network, in a sentence."""
-
-    kind: Literal["refused"] = "refused"
-    message: str
-
-
 _END: TypeAdapter[Sized | Refused] = TypeAdapter(Annotated[Sized | Refused, Field(discriminator="kind")])
+
+
+def sizing_job(recipe: Recipe, sequence_length: int, vocabulary: int | None, base: Path | None) -> SizingJob:
+    """Return what asks for the sizes of a recipe's network, and of its adapter: its own, or a usual one.
+
+    Args:
+        recipe: with nothing left open.
+        sequence_length: T, in tokens.
+        vocabulary: number of tokens, where there is no base.
+        base: a folder with the verified ``config.json`` of what training goes on from, if anything.
+    """
+    return SizingJob(
+        architecture=recipe.architecture,
+        base=base,
+        vocabulary=vocabulary,
+        lora=recipe.lora or LoraConfig(),
+        sequence_length=sequence_length,
+        precision=recipe.precision,
+    )
 
 
 def size_up(name: str, job: SizingJob, log: Path) -> Sized:

@@ -7,7 +7,7 @@ from typing import Any
 from forge_pipelines.bases.stage import ROLE
 from forge_pipelines.manifest import Manifest, Value
 from forge_pipelines.store import Store
-from forge_pipelines.training.memory import Layout
+from forge_pipelines.training.memory import Layout, trained_parameters
 from forge_pipelines.training.recipe import Recipe
 from forge_pipelines.training.sizing import NetworkShape, Sized
 
@@ -18,7 +18,18 @@ what PaLM (46 %), Llama 3 (38 to 43 %) and other dense trainings report; small n
 _LAUNCHES_OF_A_LAYER_SECONDS = 1e-3
 """A GPU that has little to multiply waits for its kernels to be launched, forward and backward: taken, not measured."""
 
-_SHAPING = ("architecture", "batch_sequences", "micro_batch_sequences", "precision", "zero_stage")
+_SHAPING = (
+    "objective",
+    "architecture",
+    "lora",
+    "batch_sequences",
+    "micro_batch_sequences",
+    "precision",
+    "gradient_checkpointing",
+    "compile",
+    "zero_stage",
+    "offload",
+)
 _GPU_START_SECONDS = 60.0
 _IMPORTS_OF_A_START = 3
 _UPDATE_PASSES = 2.5
@@ -31,7 +42,7 @@ class Pace(Value):
     """How fast, and how it is known.
 
     Attributes:
-        tokens_per_second: of all ranks together.
+        tokens_per_second: of all ranks together; of dpo, a pair counts as one sequence.
         start_seconds: before the first step, and for checkpoints and the finished model.
         source: in words, where the two come from.
     """
@@ -57,7 +68,8 @@ def flops_per_token(shape: NetworkShape, sequence_length: int) -> int:
 
 def pace_of_peak(shape: NetworkShape, layout: Layout, recipe: Recipe, peak_flops: float) -> Pace:
     """Return the pace of GPUs, by what one of them does at most, in FLOP/s."""
-    working = layout.tokens * flops_per_token(shape, layout.sequence_length) / (peak_flops * UTILIZATION)
+    flops = _work(layout) * flops_per_token(shape, layout.sequence_length)
+    working = layout.tokens * flops / (peak_flops * UTILIZATION)
     launching = shape.layers * _LAUNCHES_OF_A_LAYER_SECONDS
     source = f"assumed: {UTILIZATION:.0%} of {peak_flops / 1e12:,.4g} TFLOP/s a GPU (MFU)"
     if launching > working:
@@ -65,7 +77,7 @@ def pace_of_peak(shape: NetworkShape, layout: Layout, recipe: Recipe, peak_flops
             f"assumed: the network is small, and launching its kernels takes {launching * 1000:,.0f} ms a micro-batch"
         )
     return Pace(
-        tokens_per_second=layout.ranks * layout.tokens / max(working, launching),
+        tokens_per_second=layout.ranks * layout.micro_batch * layout.sequence_length / max(working, launching),
         start_seconds=_GPU_START_SECONDS + _saving_seconds(shape, layout, recipe, _SAVED_BYTES_PER_SECOND["gpu"]),
         source=f"{source}; nothing like it was trained yet",
     )
@@ -77,8 +89,9 @@ def pace_of_times(sized: Sized, layout: Layout, recipe: Recipe) -> Pace | None:
     if timing is None:
         return None
     of_a_step = recipe.batch_sequences // layout.ranks // layout.micro_batch
-    updated = shape.parameters / layout.ranks_from(1) / 1e6
-    step = of_a_step * (shape.layers * timing.layer + timing.head) + _UPDATE_PASSES * updated * timing.update
+    updated = trained_parameters(shape, layout) / layout.ranks_from(1) / 1e6
+    micro_batch = (2 if layout.pairs else 1) * _work(layout) * (shape.layers * timing.layer + timing.head)
+    step = of_a_step * micro_batch + _UPDATE_PASSES * updated * timing.update
     return Pace(
         tokens_per_second=recipe.batch_sequences * layout.sequence_length / step,
         start_seconds=_IMPORTS_OF_A_START * sized.start_seconds
@@ -87,13 +100,23 @@ def pace_of_times(sized: Sized, layout: Layout, recipe: Recipe) -> Pace | None:
     )
 
 
+def _work(layout: Layout) -> float:
+    """Return the work of a token, in times of one forward and backward, of which each gradient is as much as forward.
+
+    An adapter needs no gradient of the weights beside it; what is computed again, and the base of dpo, go forward once
+    more.
+    """
+    passes = (1, 1, not layout.adapted, layout.recomputed, layout.pairs)
+    return sum(passes) / 3
+
+
 def num_checkpoints(recipe: Recipe) -> int:
     """Return how many checkpoints a training saves; the last one after its last step."""
     return -(-recipe.steps // recipe.checkpoint_every_steps)
 
 
 def _saving_seconds(shape: NetworkShape, layout: Layout, recipe: Recipe, bytes_per_second: float) -> float:
-    of_a_checkpoint = shape.parameters * (8 + 4 + layout.number_bytes)
+    of_a_checkpoint = layout.number_bytes * shape.parameters + (8 + 4) * trained_parameters(shape, layout)
     return (num_checkpoints(recipe) * of_a_checkpoint + layout.number_bytes * shape.parameters) / bytes_per_second
 
 

@@ -17,10 +17,11 @@ from forge_pipelines.shards.reading import TOKENIZER
 from forge_pipelines.staging import alone_in
 from forge_pipelines.store import Made, Publication, Store
 from forge_pipelines.training.batches import batch_of
-from forge_pipelines.training.checkpoints import latest_complete, step_of
+from forge_pipelines.training.checkpoints import complete_in, latest_complete, remove, step_of
 from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.divergence import REMEDY, samples_named
 from forge_pipelines.training.elastic import for_ranks
+from forge_pipelines.training.fitting import fitted
 from forge_pipelines.training.job import HISTORY, DivergedError, StepDone, TrainingJob
 from forge_pipelines.training.kept import KEPT_STEPS, publish_kept
 from forge_pipelines.training.pictures import draw_loss
@@ -28,6 +29,7 @@ from forge_pipelines.training.ranks import TrainingEnvironment, run_ranks
 from forge_pipelines.training.recipe import Recipe, settle
 from forge_pipelines.training.record import RECORD, counts_of, measured_of, write_record
 from forge_pipelines.training.rewinding import rewind
+from forge_pipelines.training.sizing import sizing_job
 from forge_pipelines.training.workspace import Workspace
 
 __all__ = ["CODE_VERSION", "HISTORY", "RECORD", "train", "training_request"]
@@ -106,14 +108,16 @@ def train(
     workspace = Workspace(store.workspace(request))
     training = _Training(name, request.key, shards, recipe, store, environment, on_progress, workspace)
 
-    def make(folder: Path) -> Made:
-        training.say_others()
-        if rewind_from is not None:
-            rewind(rewind_from, request, shards, recipe, store, workspace, training.say)
-        return training.make(folder)
-
     # Its lock stands beside the workspace, which is removed in the end: it must stay the same file for all who wait.
-    with alone_in(workspace.folder, partial(training.say, "another process is training the same; waiting for it")):
+    waiting = partial(training.say, "another process is training the same; waiting for it")
+    with alone_in(workspace.folder, waiting) as lock:
+
+        def make(folder: Path) -> Made:
+            training.say_others()
+            if rewind_from is not None:
+                rewind(rewind_from, request, shards, recipe, store, workspace, training.say)
+            return training.make(folder, lock)
+
         publication = store.obtain(request, make)
         shutil.rmtree(workspace.folder, ignore_errors=True)
     return publication
@@ -139,31 +143,32 @@ class _Training:
     on_progress: OnProgress
     workspace: Workspace
 
-    def make(self, folder: Path) -> Made:
-        """Train, from the last complete checkpoint on, and write what is published."""
+    def make(self, folder: Path, lock: int) -> Made:
+        """Train, from the last complete checkpoint on, and write what is published; the ranks hold the lock, too."""
         while True:
             try:
-                return self._make(folder)
+                return self._make(folder, lock)
             except DivergedError as error:
                 self._skip(error)
 
-    def _make(self, folder: Path) -> Made:
+    def _make(self, folder: Path, lock: int) -> Made:
         device = self._device()
         log = self.environment.log_folder / f"{self.name}-{self.key[:12]}.log"
         resume_from = self._resume_point(log)
         step = step_of(resume_from) if resume_from else 0
         where = f"{self.recipe.ranks} rank(s) on {device.upper()} in {self.recipe.precision}"
         self.say(f"{where}, steps {step + 1} to {self.recipe.steps}")
-        shards = self.store.open(self.shards)
+        shards, base = self.store.open(self.shards), self._base_folder()
+        recipe = self._fitted(device, base, log)
         job = TrainingJob(
             name=self.name,
             key=self.key,
             shards=shards,
-            base=self._base_folder(),
+            base=base,
             checkpoints=self.workspace.checkpoints,
             output=folder,
             rendezvous=self.workspace.rendezvous,
-            recipe=self.recipe,
+            recipe=recipe,
             device=device,
             world_size=self.recipe.ranks,
             resume_from=resume_from,
@@ -171,13 +176,13 @@ class _Training:
             masked=bool(masked_texts(self.shards)),
         )
         self.workspace.count_launch(self.recipe.ranks)
-        finished = run_ranks(job, self.workspace.folder, self.environment, log, self._on_step)
+        finished = run_ranks(job, self.workspace.folder, self.environment, log, self._on_step, (lock,))
         shutil.copytree(shards / TOKENIZER, folder, dirs_exist_ok=True)
         write_record(folder, self.recipe, job.skipped, finished)
         (folder / LOSS_PICTURE).write_bytes(draw_loss(json.loads((folder / HISTORY).read_text()), "png"))
         kept = self._publish_kept(folder)
         measured = {
-            **measured_of(self.recipe, self.workspace, finished, device),
+            **measured_of(recipe, self.workspace, finished, device),
             "resumed_from_step": step,
             KEPT_STEPS: {str(after): each for after, each in kept.items()},
         }
@@ -196,6 +201,9 @@ class _Training:
         where = f"{error}, on {samples_named(batch, self.recipe, self.shards, self.store)}"
         if len(skipped) >= self.recipe.skip_batches:
             raise DataError(f"{where}; {error.remedy or REMEDY}") from error
+        for checkpoint in complete_in(self.workspace.checkpoints):
+            if step_of(checkpoint) >= error.step:
+                remove(checkpoint)
         self.workspace.skip([batch])
         self.say(f"{where}; they are skipped, and training goes back to the last checkpoint")
 
@@ -206,6 +214,17 @@ class _Training:
         if base is None:
             raise ConfigError(f"{self.name} has neither training.architecture nor a base; name one of them")
         return self.store.open(base)
+
+    def _fitted(self, device: str, base: Path | None, log: Path) -> Recipe:
+        memory_bytes, counts = self.environment.gpu_memory_bytes, self.shards.counts
+        if device == "cpu" or memory_bytes is None:
+            return self.recipe
+        job = sizing_job(self.recipe, counts["sequence_length"], counts["vocabulary"], base)
+        recipe = fitted(self.name, self.recipe, job, memory_bytes, self.workspace, log)
+        if self.recipe.micro_batch_sequences is None:
+            of_a_rank = recipe.batch_sequences // recipe.ranks
+            self.say(f"each rank works on {recipe.micro_batch_sequences} of its {of_a_rank} sequences at once")
+        return recipe
 
     def say(self, message: str) -> None:
         """Tell whoever listens."""

@@ -50,9 +50,11 @@ class Usage(Value):
 
 
 def read_usage(folder: Path) -> Usage:
-    """Return what all launches have used that worked in a folder."""
-    path = folder / _FILE
-    return Usage.model_validate_json(path.read_bytes()) if path.is_file() else Usage()
+    """Return what all launches have used that worked in a folder: nothing, where that cannot be read."""
+    try:
+        return Usage.model_validate_json((folder / _FILE).read_bytes())
+    except (FileNotFoundError, ValueError):  # none yet, or one that was torn when the machine lost its power
+        return Usage()
 
 
 class Meter:

@@ -1,4 +1,4 @@
-"""What stands in the folder of an unfinished training: its checkpoints, the batches it skips, its launches."""
+"""What stands in the folder of an unfinished training: its checkpoints, what it skips and chose, its launches."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -49,6 +49,16 @@ class Workspace:
     def count_launch(self, world_size: int) -> None:
         """Note a launch."""
         self._write("launches.json", [*self.launches, world_size])
+
+    @property
+    def micro_batch(self) -> int | None:
+        """The micro-batch that this training began with, where it was chosen; see `fitting`."""
+        chosen: int | None = self._read("micro_batch.json", None)
+        return chosen
+
+    def begin_with(self, micro_batch: int) -> None:
+        """Note the micro-batch that was chosen."""
+        self._write("micro_batch.json", micro_batch)
 
     def others(self) -> Iterator[tuple[Path, int]]:
         """Yield the folder of each other unfinished training of the same model, and the last step that it saved."""

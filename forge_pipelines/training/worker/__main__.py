@@ -15,8 +15,9 @@ join_lease(os.environ.get(LEASE_VARIABLE))
 # DeepSpeed's autotuner imports MLflow where it is installed; a rank has no business with it.
 sys.modules["mlflow"] = None  # type: ignore[assignment]
 
+from forge_pipelines.channel import standard_output  # noqa: E402
 from forge_pipelines.training.heartbeat import Heart  # noqa: E402
-from forge_pipelines.training.job import Event, Failed, TrainingJob, to_line  # noqa: E402
+from forge_pipelines.training.job import Failed, TrainingJob, to_line  # noqa: E402
 
 _JOB = TrainingJob.model_validate_json(Path(sys.argv[1]).read_text())
 _RANK = int(os.environ["RANK"])
@@ -24,17 +25,16 @@ _HEART = Heart(_JOB.rendezvous, _RANK)
 
 from forge_pipelines.training.worker.failures import named  # noqa: E402
 from forge_pipelines.training.worker.training import train_rank  # noqa: E402
+from forge_pipelines.training.worker.watch import Report  # noqa: E402
 
 
 def main() -> int:
     """Train as the rank that torchrun's variables name; report every failure that has a sentence, and return 1."""
-    # Events alone go to standard output: what libraries print there goes to the log.
-    events = os.dup(1)
-    os.dup2(2, 1)
+    with standard_output() as events:
+        return _train(lambda event: events.write(to_line(event)))
 
-    def report(event: Event) -> None:
-        os.write(events, to_line(event).encode())
 
+def _train(report: Report) -> int:
     read = [folder for folder in (_JOB.base, _JOB.resume_from) if folder is not None]
     sizes = (path.stat().st_size for folder in read for path in folder.rglob("*") if path.is_file())
     _HEART.beat("starting", slow_bytes=sum(sizes))

@@ -3,7 +3,7 @@
 PEFT is imported where an adapter is made: other trainings do without it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +26,45 @@ def adapter_config(network: PreTrainedModel, lora: LoraConfig) -> Any:
     """
     from peft import LoraConfig as PeftLoraConfig
 
-    layers = linear_layers(network)
-    for target in lora.targets:
-        if target not in layers:
-            message = f"training.lora.targets names {target}, which is no layer that can be adapted"
-            raise ConfigError(f"{message}; there are {', '.join(layers)}")
     return PeftLoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=sorted(lora.targets or layers),
+        target_modules=_targets(network, lora),
     )
 
 
 def linear_layers(network: PreTrainedModel) -> list[str]:
     """Return the names that linear layers have in each block of a network, without the output matrix."""
+    return sorted({name for name, _ in _linear(network)})
+
+
+def adapter_size(network: PreTrainedModel, lora: LoraConfig) -> int:
+    """Return how many numbers an adapter of a network has; the network may be on the meta device.
+
+    Raises:
+        ConfigError: see `adapter_config`.
+    """
+    targets = _targets(network, lora)
+    widths = (layer.in_features + layer.out_features for name, layer in _linear(network) if name in targets)
+    return lora.rank * sum(widths)
+
+
+def _linear(network: PreTrainedModel) -> Iterator[tuple[str, nn.Linear]]:
     output = network.get_output_embeddings()
-    linear = (name for name, layer in network.named_modules() if isinstance(layer, nn.Linear) and layer is not output)
-    return sorted({name.rpartition(".")[2] for name in linear})
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Linear) and layer is not output:
+            yield name.rpartition(".")[2], layer
+
+
+def _targets(network: PreTrainedModel, lora: LoraConfig) -> list[str]:
+    layers = linear_layers(network)
+    for target in lora.targets:
+        if target not in layers:
+            message = f"training.lora.targets names {target}, which is no layer that can be adapted"
+            raise ConfigError(f"{message}; there are {', '.join(layers)}")
+    return sorted(lora.targets or layers)
 
 
 def with_adapter(network: PreTrainedModel, lora: LoraConfig, seed: int) -> Any:

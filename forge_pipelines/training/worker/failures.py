@@ -6,14 +6,20 @@ from collections.abc import Iterator
 import torch
 
 from forge_pipelines.errors import ForgeError, PlatformError
-from forge_pipelines.staging import FULL
+from forge_pipelines.staging import FULL, FULL_DISK_BYTES
 from forge_pipelines.training.job import TrainingJob
 from forge_pipelines.training.memory import remedy
 
-_NO_MEMORY = ("can't allocate memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+_NO_MEMORY = (
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "can't start new thread",
+    "std::bad_alloc",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+)
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 _NOT_WRITTEN = ("PytorchStreamWriter failed", "file write failed")
-_FULL_DISK_BYTES = 16 << 20
 
 
 def named(error: Exception, job: TrainingJob) -> ForgeError | None:
@@ -43,7 +49,7 @@ def _is_full_disk(error: BaseException, job: TrainingJob) -> bool:
     if (isinstance(error, OSError) and error.errno in FULL) or _says(error, _NO_SPACE):
         return True
     # torch.save says that it failed, and not why.
-    return _says(error, _NOT_WRITTEN) and shutil.disk_usage(job.checkpoints.parent).free < _FULL_DISK_BYTES
+    return _says(error, _NOT_WRITTEN) and shutil.disk_usage(job.checkpoints.parent).free < FULL_DISK_BYTES
 
 
 def _says(error: BaseException, words: tuple[str, ...]) -> bool:

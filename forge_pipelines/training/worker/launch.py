@@ -23,7 +23,7 @@ _SHUTDOWN_SECONDS = 5
 
 
 def launch(job_path: Path) -> int:
-    """Run the ranks of a job to their end; return 0 when all of them succeeded."""
+    """Run the ranks of a job to their end; return 0 when all of them succeeded, and end this process otherwise."""
     job = TrainingJob.model_validate_json(job_path.read_text())
     os.environ[LAUNCHER_PID] = str(os.getpid())
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
@@ -53,7 +53,9 @@ def launch(job_path: Path) -> int:
             if number == signal.SIGKILL:
                 message = f"{message}; the usual reason is memory that ran out: {remedy(job.recipe)}"
             sys.stdout.write(to_line(Failed(fault="platform", message=message)))
-        return 1
+        sys.stdout.flush()
+        # At once: where a full disk has torn its rendezvous' file, torch would read it for ever before it lets go.
+        os._exit(1)
     return 0
 
 

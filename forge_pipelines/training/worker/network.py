@@ -11,6 +11,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from forge_pipelines.bases.architecture import check_architecture
 from forge_pipelines.errors import ConfigError
 
+NO_NETWORK = (StrictDataclassError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError)
+"""How transformers and torch say that no network comes of an architecture; see `no_network`."""
+
 
 def build_network(architecture: Mapping[str, Any], tokenizer_folder: Path, seed: int) -> PreTrainedModel:
     """Build an untrained network in fp32 on the CPU, the same one for the same arguments.
@@ -25,7 +28,7 @@ def build_network(architecture: Mapping[str, Any], tokenizer_folder: Path, seed:
 
     Raises:
         ConfigError: the architecture is not allowed, or no network can be built from it.
-    """
+    """  # noqa: DOC501 - `no_network` is the second
     check_architecture(architecture)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
     tokens = {
@@ -39,9 +42,14 @@ def build_network(architecture: Mapping[str, Any], tokenizer_folder: Path, seed:
         config = AutoConfig.for_model(**architecture, **tokens)
         check_heads(config)
         return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
-    except (StrictDataclassError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ConfigError(f"training.architecture gives no network: {reason}") from error
+    except NO_NETWORK as error:
+        raise no_network(error) from error
+
+
+def no_network(error: Exception) -> ConfigError:
+    """Return one of `NO_NETWORK` as the sentence that a person reads."""
+    lines = str(error).strip().splitlines() or ["it is empty"]
+    return ConfigError(f"training.architecture gives no network: {lines[-1].strip()}")
 
 
 def load_base(folder: Path) -> PreTrainedModel:

@@ -16,14 +16,14 @@ from statistics import median  # noqa: E402
 
 import psutil  # noqa: E402
 import torch  # noqa: E402
-from huggingface_hub.errors import StrictDataclassError  # noqa: E402
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel  # noqa: E402
 
 from forge_pipelines.channel import answer  # noqa: E402
 from forge_pipelines.errors import ConfigError  # noqa: E402
 from forge_pipelines.processes import die_with_parent  # noqa: E402
 from forge_pipelines.training.sizing import NetworkShape, Sized, SizingJob, Timing  # noqa: E402
-from forge_pipelines.training.worker.network import check_heads  # noqa: E402
+from forge_pipelines.training.worker.adapters import adapter_size  # noqa: E402
+from forge_pipelines.training.worker.network import NO_NETWORK, check_heads, no_network  # noqa: E402
 
 _TIMED_LAYERS = 2
 _TIMED_FLOPS = 1.5e11
@@ -36,11 +36,12 @@ def size(job: SizingJob) -> Sized:
     """Build the network without its weights, and time its parts where the job says so.
 
     Raises:
-        ConfigError: there is no such network, or it sees fewer tokens at once than a sequence has.
+        ConfigError: there is no such network, or it sees fewer tokens at once than a sequence has, or has none of the
+            layers that are to be adapted.
     """
     config = _configuration(job)
     network = _build(config)
-    shape = shape_of(network)
+    shape = shape_of(network, adapter_size(network, job.lora))
     if job.sequence_length > shape.window:
         message = f"sequences of {job.sequence_length} tokens are longer than the network sees at once"
         raise ConfigError(f"{message} (max_position_embeddings is {shape.window}); lower shards.sequence_length")
@@ -54,8 +55,8 @@ def _configuration(job: SizingJob) -> PreTrainedConfig:
     assert job.architecture is not None
     try:
         return AutoConfig.for_model(**job.architecture, vocab_size=job.vocabulary, pad_token_id=None)
-    except (StrictDataclassError, ValueError, TypeError, KeyError) as error:
-        raise _no_network(str(error)) from error
+    except NO_NETWORK as error:
+        raise no_network(error) from error
 
 
 def _build(config: PreTrainedConfig) -> PreTrainedModel:
@@ -63,17 +64,12 @@ def _build(config: PreTrainedConfig) -> PreTrainedModel:
         check_heads(config)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
-    except (StrictDataclassError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
-        raise _no_network(str(error)) from error
+    except NO_NETWORK as error:
+        raise no_network(error) from error
 
 
-def _no_network(reason: str) -> ConfigError:
-    lines = reason.strip().splitlines() or ["it is empty"]
-    return ConfigError(f"training.architecture gives no network: {lines[-1].strip()}")
-
-
-def shape_of(network: PreTrainedModel) -> NetworkShape:
-    """Return the sizes of a network that its memory and its speed depend on."""
+def shape_of(network: PreTrainedModel, adapter: int = 0) -> NetworkShape:
+    """Return the sizes of a network, and of its adapter, that its memory and its speed depend on."""
     config = network.config
     heads = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -83,6 +79,7 @@ def shape_of(network: PreTrainedModel) -> NetworkShape:
     return NetworkShape(
         model_type=config.model_type,
         parameters=sum(map(size_of, network.parameters())),
+        adapter=adapter,
         looked_up=0 if table is output else size_of(table),
         idle=of_experts * (experts - chosen) // experts if experts else 0,
         layers=config.num_hidden_layers,

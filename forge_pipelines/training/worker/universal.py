@@ -3,12 +3,12 @@
 ``python -m forge_pipelines.training.worker.universal PARENT_PID CHECKPOINT FOLDER``
 """
 
-import os
 import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from forge_pipelines.channel import standard_output
 from forge_pipelines.processes import die_with_parent
 
 if __name__ == "__main__":
@@ -71,5 +71,5 @@ class _Mending(TrainerCallback):
 
 
 if __name__ == "__main__":
-    os.dup2(2, 1)  # what DeepSpeed prints belongs in the log
-    convert(Path(sys.argv[2]), Path(sys.argv[3]))
+    with standard_output():  # what DeepSpeed prints belongs in the log
+        convert(Path(sys.argv[2]), Path(sys.argv[3]))

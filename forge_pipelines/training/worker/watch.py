@@ -4,8 +4,7 @@ import math
 import statistics
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 import torch
@@ -15,12 +14,13 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 from forge_pipelines.training.batches import batch_of
 from forge_pipelines.training.checkpoints import Done, checkpoint_folder, read_checkpoint, rotate, seal
 from forge_pipelines.training.heartbeat import Heart
-from forge_pipelines.training.job import LIBRARIES, DivergedError, Event, TrainingJob
+from forge_pipelines.training.job import DivergedError, Event, TrainingJob, versions
+from forge_pipelines.training.speed import cpu_name
 from forge_pipelines.training.worker.figures import Figures
 from forge_pipelines.training.worker.saving import hash_while_saving, hashes_below
 from forge_pipelines.training.worker.sizing import size_of
 
-Report = Callable[[Event], None]
+Report = Callable[[Event], object]
 _STEPS_BEFORE = 32
 """By the losses of so many steps a loss is found to jump."""
 
@@ -100,7 +100,7 @@ class Watch(TrainerCallback):
         step, loss, grad_norm = state.global_step, logs["loss"], float(logs["grad_norm"])
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             raise DivergedError(f"at step {step} the loss is {loss} and the gradient's norm {grad_norm}", step)
-        before = [entry["loss"] for entry in state.log_history[-_STEPS_BEFORE - 1 : -1]]
+        before = self._losses_before(state)
         if len(before) == _STEPS_BEFORE and loss > statistics.median(before) + self._job.recipe.loss_spike:
             usual = f"{statistics.median(before):.3f} in the {_STEPS_BEFORE} steps before"
             raise DivergedError(f"at step {step} the loss jumps to {loss:.3f}, from a median of {usual}", step)
@@ -109,20 +109,36 @@ class Watch(TrainerCallback):
             extra = {name: value for name, value in logs.items() if name.startswith("rewards/")}
             self._report(done.model_copy(update={"extra": extra}))
 
-    def on_save(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
-        """Complete a checkpoint that every rank has written its part of, then remove the oldest."""
-        folder = checkpoint_folder(self._job.checkpoints, state.global_step)
-        of_ranks: list[Mapping[str, str]] = [{}] * self._job.world_size
-        distributed.all_gather_object(of_ranks, hashes_below(folder))
+    def on_save(
+        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, model: PreTrainedModel, **_: Any
+    ) -> None:
+        """Complete a checkpoint that every rank has written its part of, then remove the oldest.
+
+        Raises:
+            DivergedError: its step made a weight infinite; every rank hears of it, and stops.
+        """
+        step, folder = state.global_step, checkpoint_folder(self._job.checkpoints, state.global_step)
+        of_ranks: list[tuple[Mapping[str, str], str | None]] = [({}, None)] * self._job.world_size
+        distributed.all_gather_object(of_ranks, (hashes_below(folder), _broken_weight(model)))
+        if broken := next((name for _, name in of_ranks if name), None):
+            raise DivergedError(f"after step {step} the weights {broken} are not finite", step)
         if state.is_world_process_zero:
-            seal(folder, self._done(state), ChainMap(*map(dict, of_ranks)))
+            seal(folder, self._done(state), ChainMap(*(dict(hashes) for hashes, _ in of_ranks)))
             recipe = self._job.recipe
             rotate(self._job.checkpoints, recipe.keep_checkpoints, recipe.keep_every_steps)
-        self._heart.beat("training", state.global_step)
+        # Rank 0 may take long over it: until then, the others are saving, too.
+        distributed.barrier()
+        self._heart.beat("training", step)
 
     def on_train_end(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
         """Beat before the finished model is gathered and written."""
         self._heart.beat("finishing", state.global_step, _MODEL_BYTES * self._parameters)
+
+    def _losses_before(self, state: TrainerState) -> list[float]:
+        """Return the last losses before a step's own, without those of steps that had nothing to learn."""
+        entries = islice(reversed(state.log_history), 1, None)
+        learned = (entry["loss"] for entry in entries if entry["loss"] or not self._job.masked)
+        return list(islice(learned, _STEPS_BEFORE))
 
     def _done(self, state: TrainerState) -> Done:
         job, num_batches = self._job, batch_of(state.global_step, self._job.skipped) + 1
@@ -134,7 +150,7 @@ class Watch(TrainerCallback):
             skipped_batches=tuple(batch for batch in job.skipped if batch < num_batches),
             tokens_trained=state.num_input_tokens_seen,
             wall_seconds=self._seconds_before + self._figures.seconds,
-            libraries={library: version(library) for library in LIBRARIES},
+            libraries=versions(),
             devices=devices_of(job),
         )
 
@@ -149,5 +165,18 @@ def devices_of(job: TrainingJob) -> tuple[str, ...]:
     """Return the names of the GPUs that the ranks use, or of the processor."""
     if job.device == "cuda":
         return tuple(torch.cuda.get_device_name(number) for number in range(job.world_size))
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return (next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU"),)
+    return (cpu_name(),)
+
+
+def _broken_weight(model: PreTrainedModel) -> str | None:
+    """Name a trained weight that is not finite, as far as this rank holds it."""
+    trained = (each for each in model.named_parameters() if each[1].requires_grad)
+    return next((name for name, weight in trained if not _own_part(weight).sum().isfinite()), None)
+
+
+def _own_part(weight: torch.Tensor) -> torch.Tensor:
+    """Return what this rank holds of a weight: under ZeRO stage 3 a slice, of which padding is left out."""
+    part: torch.Tensor | None = getattr(weight, "ds_tensor", None)
+    if part is None:
+        return weight
+    return part[: max(0, weight.ds_numel - distributed.get_rank() * part.numel())]  # type: ignore[attr-defined]

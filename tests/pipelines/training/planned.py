@@ -8,7 +8,7 @@ from forge_pipelines.bases.stage import KIND
 from forge_pipelines.manifest import Classification, Manifest, StageRequest
 from forge_pipelines.shards.config import ShardsConfig
 from forge_pipelines.store import Made, Store
-from forge_pipelines.training.cards import Card
+from forge_pipelines.training.cards import Card, card_named
 from forge_pipelines.training.memory import Layout
 from forge_pipelines.training.remedies import Machine
 from forge_pipelines.training.sizing import NetworkShape
@@ -27,6 +27,7 @@ MIDDLING = {
 MISTRAL_7B = NetworkShape(
     model_type="mistral",
     parameters=7_241_732_096,
+    adapter=41_943_040,
     looked_up=131_072_000,
     idle=0,
     layers=32,
@@ -50,6 +51,11 @@ def layout(**changes: Any) -> Layout:
 def gpu(gib: float) -> Machine:
     card = Card("a GPU", int(gib * (1 << 30)), 100, 10)
     return Machine(card.name, card.memory_bytes, card, here=False)
+
+
+def card(name: str) -> Machine:
+    known = card_named(name)
+    return Machine(known.name, known.memory_bytes, known, here=False)
 
 
 def shards_config(**changes: Any) -> ShardsConfig:

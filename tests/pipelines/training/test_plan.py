@@ -15,11 +15,12 @@ from forge_pipelines.gpu.request import GpuRequest
 from forge_pipelines.manifest import Classification, Manifest, StageRequest
 from forge_pipelines.store import Made, Store
 from forge_pipelines.training.cards import card_named
-from forge_pipelines.training.config import TrainingConfig
+from forge_pipelines.training.config import LoraConfig, TrainingConfig
 from forge_pipelines.training.memory import Layout
 from forge_pipelines.training.plan import Plan, make_plan
 from forge_pipelines.training.planned_tokens import known_sequences, shards_made
 from forge_pipelines.training.ranks import TrainingEnvironment
+from forge_pipelines.training.recipe import settle
 from forge_pipelines.training.remedies import Machine, needed_bytes, remedies
 from forge_pipelines.training.speed import UTILIZATION, Pace, cpu_name, flops_per_token, pace_of_earlier, pace_of_peak
 from forge_pipelines.training.stage import train
@@ -44,6 +45,9 @@ def changed(layout: Layout, remedy: str) -> Layout:
             "zero_stage": written.get("zero_stage", layout.zero_stage),
             "ranks": written.get("gpus", {}).get("count", layout.ranks),
             "sequence_length": int(length[1]) if length else layout.sequence_length,
+            "recomputed": written.get("gradient_checkpointing", layout.recomputed),
+            "offload": written.get("offload", layout.offload),
+            "adapted": "lora" in written or layout.adapted,
         }
     )
 
@@ -52,7 +56,7 @@ def changed(layout: Layout, remedy: str) -> Layout:
 def test_each_remedy_fits_by_the_same_formula(gib: float) -> None:
     layout, machine = planned.layout(), planned.gpu(gib)
     assert needed_bytes(planned.MISTRAL_7B, layout, machine) > machine.memory_bytes
-    told = list(remedies(planned.MISTRAL_7B, layout, 64, machine))
+    told = list(remedies(planned.MISTRAL_7B, layout, 64, machine, may_adapt=True))
     assert told
     of_the_recipe = [remedy for remedy in told if "training" in remedy]
     assert of_the_recipe
@@ -63,13 +67,28 @@ def test_each_remedy_fits_by_the_same_formula(gib: float) -> None:
         assert f"({needed_bytes(planned.MISTRAL_7B, better, machine) / 2**30:,.1f} GiB" in remedy
 
 
+def test_seven_billion_fit_a_card_of_24_gb_as_an_adapter_and_one_of_80_with_their_optimizer_beside_it() -> None:
+    def told(card: str, *, may_adapt: bool) -> list[str]:
+        machine = planned.card(card)
+        return list(remedies(planned.MISTRAL_7B, planned.layout(), 64, machine, may_adapt=may_adapt))
+
+    small = told("RTX 4090", may_adapt=True)
+    assert small[0].startswith("training: {lora: {rank: 16}, gradient_checkpointing: true, micro_batch_sequences: ")
+    assert not any("lora" in remedy for remedy in told("RTX 4090", may_adapt=False))
+    large = told("H100 80GB", may_adapt=True)
+    assert large[0].startswith("training: {offload: optimizer, gradient_checkpointing: true, micro_batch_sequences: ")
+    assert large[0].endswith(" of the machine's memory)")
+    assert "lora" in large[1]
+
+
 def test_a_smaller_micro_batch_comes_before_more_gpus_and_is_the_largest_that_fits() -> None:
     layout, machine = planned.layout(micro_batch=8, sequence_length=1024), planned.gpu(175)
-    micro, ranks, card = remedies(planned.MISTRAL_7B, layout, 8, machine)
+    micro, again, _, ranks, card = remedies(planned.MISTRAL_7B, layout, 8, machine, may_adapt=False)
     better = changed(layout, micro)
     assert micro.startswith("training.micro_batch_sequences: ")
     larger = layout.model_copy(update={"micro_batch": better.micro_batch * 2})
     assert needed_bytes(planned.MISTRAL_7B, larger, machine) > machine.memory_bytes
+    assert changed(layout, again).micro_batch > better.micro_batch
     assert ranks.startswith("training: {zero_stage: ")
     assert changed(layout, ranks).ranks == 2
     assert card.startswith("one NVIDIA ")
@@ -77,13 +96,15 @@ def test_a_smaller_micro_batch_comes_before_more_gpus_and_is_the_largest_that_fi
 
 def test_sequences_are_shortened_only_where_no_number_of_gpus_helps() -> None:
     short, long = planned.layout(micro_batch=1, sequence_length=512), planned.layout(micro_batch=1)
-    assert "sequence_length" not in next(remedies(planned.MISTRAL_7B, short, 64, planned.gpu(22.5)))
-    assert next(remedies(planned.MISTRAL_7B, long, 64, planned.gpu(22.5))).startswith("shards.sequence_length: ")
+    machine = planned.gpu(18)
+    assert "sequence_length" not in next(remedies(planned.MISTRAL_7B, short, 64, machine, may_adapt=False))
+    shorter = next(remedies(planned.MISTRAL_7B, long, 64, machine, may_adapt=False))
+    assert shorter.startswith("shards.sequence_length: ")
 
 
 def test_a_batch_that_the_ranks_do_not_divide_is_part_of_the_remedy() -> None:
     layout = planned.layout(micro_batch=1, sequence_length=512)
-    [ranks, _] = remedies(planned.MISTRAL_7B, layout, 1, planned.gpu(80))
+    [_, ranks, _] = remedies(planned.MISTRAL_7B, layout, 1, planned.gpu(80), may_adapt=False)
     better = changed(layout, ranks)
     assert f"batch_sequences: {better.ranks}}}" in ranks
 
@@ -91,7 +112,7 @@ def test_a_batch_that_the_ranks_do_not_divide_is_part_of_the_remedy() -> None:
 def test_a_cpu_is_told_how_much_memory_would_do_for_all_ranks() -> None:
     machine = Machine("CPU", 1 << 30, None, here=True)
     layout = planned.layout(ranks=2, micro_batch=1)
-    [remedy] = remedies(planned.MISTRAL_7B, layout, 2, machine)
+    [remedy] = remedies(planned.MISTRAL_7B, layout, 2, machine, may_adapt=True)
     alone = needed_bytes(planned.MISTRAL_7B, layout.model_copy(update={"ranks": 1}), machine)
     assert remedy.startswith("a machine with ")
     assert needed_bytes(planned.MISTRAL_7B, layout, machine) > alone
@@ -234,8 +255,8 @@ def test_what_trained_before_in_the_same_shape_says_how_fast_and_the_guess_befor
     trained = train("words", made, config, store, environment).manifest
     rate = trained.measured["tokens_per_second"]
 
-    def earlier(config: TrainingConfig, length: int = 32, device: str = cpu_name()) -> Pace | None:
-        return pace_of_earlier(config, length, None, device, store)
+    def earlier(*, length: int = 32, device: str = cpu_name(), **changes: Any) -> Pace | None:
+        return pace_of_earlier(settle(config, made).model_copy(update=changes), length, None, device, store)
 
     assert rate / 5 < before.pace.tokens_per_second < rate * 5, "the promise, on a quiet machine, is 25 %"
 
@@ -245,8 +266,15 @@ def test_what_trained_before_in_the_same_shape_says_how_fast_and_the_guess_befor
     assert after.pace.tokens_per_second == rate
     assert after.seconds == pytest.approx(trained.made_in_seconds)
     assert after.gpu_hours is None
-    assert after.pace == earlier(config.model_copy(update={"steps": 12}))
-    for other in ({"batch_sequences": 4}, {"precision": "bf16"}, {"zero_stage": 0}, {"gpus": GpuRequest(count=2)}):
-        assert earlier(config.model_copy(update=other)) is None
-    assert earlier(config, length=64) is None
-    assert earlier(config, device=planned.gpu(80).device) is None
+    assert after.pace == earlier(steps=12)
+    for other in (
+        {"batch_sequences": 4},
+        {"precision": "bf16"},
+        {"zero_stage": 0},
+        {"gpus": GpuRequest(count=2)},
+        {"gradient_checkpointing": True},
+        {"lora": LoraConfig()},
+    ):
+        assert earlier(**other) is None
+    assert earlier(length=64) is None
+    assert earlier(device=planned.gpu(80).device) is None

@@ -17,11 +17,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.store import Store
-from forge_pipelines.training.config import TrainingConfig
+from forge_pipelines.training.config import LoraConfig, TrainingConfig
 from forge_pipelines.training.memory import activation_bytes, layout_of, memory_of
 from forge_pipelines.training.ranks import TrainingEnvironment
 from forge_pipelines.training.sizing import NetworkShape, SizingJob, size_up
 from forge_pipelines.training.stage import train
+from forge_pipelines.training.worker.adapters import adapter_size, with_adapter
 
 WIDTHS = {"hidden_size": 256, "intermediate_size": 704, "num_attention_heads": 8}
 FAMILIES: Mapping[str, Mapping[str, Any]] = {
@@ -52,12 +53,9 @@ def _sized(described: str, vocabulary: int) -> NetworkShape:
         architecture=json.loads(described),
         base=None,
         vocabulary=vocabulary,
+        lora=LoraConfig(),
         sequence_length=32,
-        timed=False,
-        micro_batch=1,
         precision="fp32",
-        threads=1,
-        parent_pid=0,
     )
     with TemporaryDirectory() as folder:
         return size_up("tiny", job, Path(folder) / "log").shape
@@ -105,6 +103,14 @@ def test_parameters_are_counted_without_making_them(family: str) -> None:
     assert bool(shape.idle) == (family == "mixtral")
 
 
+def test_an_adapters_parameters_are_counted_without_making_it() -> None:
+    lora = LoraConfig(rank=4, targets=("q_proj", "down_proj"))
+    config = AutoConfig.for_model(**architecture("mistral"), vocab_size=VOCABULARY, pad_token_id=None)
+    real = with_adapter(AutoModelForCausalLM.from_config(config), lora, seed=0)
+    trained = sum(weight.numel() for weight in real.parameters() if weight.requires_grad)
+    assert adapter_size(AutoModelForCausalLM.from_config(config), lora) == trained
+
+
 def test_seven_billion_parameters_are_counted_in_a_small_process() -> None:
     assert shape_of({"model_type": "mistral"}, 32000) == planned.MISTRAL_7B
 
@@ -136,19 +142,21 @@ def peaks() -> Iterator[dict[int, int]]:
         watcher.join()
 
 
-@pytest.mark.parametrize("case", [("fp32", 1, 1), ("bf16", 2, 2)], ids=str)
+@pytest.mark.parametrize("case", [("fp32", 1, 1, False), ("bf16", 2, 2, True)], ids=str)
 def test_a_rank_takes_the_memory_that_was_planned(
     store: Store,
     shards: Manifest,
     recipe: Callable[..., TrainingConfig],
     environment: TrainingEnvironment,
-    case: tuple[str, int, int],
+    case: tuple[str, int, int, bool],
 ) -> None:
-    precision, zero_stage, ranks = case
+    precision, zero_stage, ranks, recomputed = case
     settings = {"precision": precision, "zero_stage": zero_stage, "gpus": {"count": ranks}, "steps": 2}
     with peaks() as bare:
         train("bare", shards, recipe(**settings, batch_sequences=ranks), store, environment)
-    config = recipe(**settings, batch_sequences=16 * ranks, architecture=planned.MIDDLING)
+    # Enough at once that it would not be near if all activations were kept.
+    at_once = {"batch_sequences": (128 if recomputed else 16) * ranks, "gradient_checkpointing": recomputed}
+    config = recipe(**settings, **at_once, architecture=planned.MIDDLING)
     with peaks() as real:
         train("middling", shards, config, store, environment)
     memory = memory_of(shape_of(planned.MIDDLING, 300), layout_of(config, 32), on_gpu=False)

@@ -1,22 +1,26 @@
 """Small bases, and shards of chats and of pairs for them, as the shards room writes them."""
 
 import json
-import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from forge_pipelines.manifest import Classification, Manifest, StageRequest
 from forge_pipelines.shards.config import Examples, TokenizerConfig
 from forge_pipelines.shards.order import CorpusRange
-from forge_pipelines.shards.reading import CORPORA, LAYOUT, SEQUENCES, TOKENIZER, ShardsLayout
+from forge_pipelines.shards.packing import write_spans
+from forge_pipelines.shards.reading import CORPORA, DOCUMENTS, LAYOUT, SEQUENCES, SPANS, TOKENIZER, ShardsLayout
 from forge_pipelines.shards.tokenizer import save_tokenizer, train_tokenizer
 from forge_pipelines.store import Made, Store
 from forge_pipelines.training.config import TrainingConfig
@@ -60,6 +64,9 @@ def publish_rows(store: Store, base: Manifest, examples: Examples, columns: dict
         table = pa.table(columns)
         with pa.ipc.new_stream(str(folder / SEQUENCES), table.schema) as writer:
             writer.write_table(table)
+        write_spans([(row, row, 0, LENGTH) for row in range(table.num_rows)], folder / SPANS)
+        documents = {"doc_id": [f"{row:064x}" for row in range(table.num_rows)]}
+        pq.write_table(pa.table(documents), folder / DOCUMENTS)
         corpus = CorpusRange(
             corpus="words", fingerprint="f" * 64, weight=1, first_sequence=0, num_sequences=table.num_rows
         )
@@ -120,7 +127,7 @@ def one_rank(**changes: Any) -> TrainingConfig:
 
 
 _TRAIN = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from forge_pipelines.store import Store
 from forge_pipelines.training.config import TrainingConfig
@@ -130,17 +137,17 @@ from forge_pipelines.training.stage import train
 root, cache, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 store = Store(str(root / "store"), root / "scratch")
 recipe = TrainingConfig.model_validate_json(sys.argv[4])
-show = lambda progress: print(int(progress.done), flush=True)
-train("tiny", store.latest(name, "tokenized_shards"), recipe, store, TrainingEnvironment(cache, root / "logs"), show)
+step = int(sys.argv[5])
+kill = lambda progress: progress.done >= step and os.kill(os.getpid(), signal.SIGKILL)
+train("tiny", store.latest(name, "tokenized_shards"), recipe, store, TrainingEnvironment(cache, root / "logs"), kill)
 """
 
 
 def train_until_killed(root: Path, cache: Path, shards: Manifest, recipe: TrainingConfig, step: int) -> None:
-    """Train in a process of its own, in the store below ``root``, and kill that process once a step is done."""
-    command = [sys.executable, "-c", _TRAIN, str(root), str(cache), shards.name, recipe.model_dump_json()]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ}) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) >= step:
-                process.kill()
-                break
+    """Train in a process of its own, in the store below ``root``, which is killed once a step is done."""
+    arguments = [str(root), str(cache), shards.name, recipe.model_dump_json(), str(step)]
+    assert subprocess.run([sys.executable, "-c", _TRAIN, *arguments], check=False).returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while any((each.info["cmdline"] or [""])[-1].startswith(str(root)) for each in psutil.process_iter(["cmdline"])):
+        assert time.monotonic() < deadline, "a rank outlived the process that ran it"
+        time.sleep(0.05)

@@ -13,7 +13,7 @@ from forge_pipelines.errors import ConfigError
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.store import Store
 from forge_pipelines.training.config import TrainingConfig
-from forge_pipelines.training.worker.network import build_network
+from forge_pipelines.training.worker.network import build_network, no_network
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 
@@ -48,6 +48,7 @@ def test_sizes_that_give_no_network_are_refused_in_one_sentence(
 ) -> None:
     with pytest.raises(ConfigError, match=rf"training\.architecture gives no network: .*\({named}\)"):
         build_network({"model_type": "llama", **SIZES, **sizes}, tokenizer, seed=0)
+    assert str(no_network(RuntimeError())) == "training.architecture gives no network: it is empty"
 
 
 def test_the_first_weights_are_a_function_of_the_seed(tokenizer: Path) -> None:

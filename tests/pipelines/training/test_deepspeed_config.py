@@ -84,6 +84,15 @@ def test_everything_else_is_handed_to_deepspeed_beside_what_the_recipe_says() ->
     assert "optimizer" not in config
 
 
+def test_a_number_that_yaml_takes_for_a_text_is_the_recipes_and_an_empty_section_says_nothing() -> None:
+    texts = {"gradient_clipping": "1e-1", "train_batch_size": "8", "zero_optimization": {"stage": "2"}}
+    recipe = settled({**texts, "gradient_accumulation_steps": "1", "train_micro_batch_size_per_gpu": None})
+    assert (recipe.max_gradient_norm, recipe.zero_stage) == (0.1, 2)
+    assert deepspeed_config(recipe) == deepspeed_config(settled({}, zero_stage=2))
+    empty = {"zero_optimization": None, "bf16": None, "aio": None}
+    assert deepspeed_config(settled(empty)) == deepspeed_config(settled({}))
+
+
 @pytest.mark.parametrize(
     ("offload", "sections"),
     [("none", set()), ("optimizer", {"offload_optimizer"}), ("parameters", {"offload_optimizer", "offload_param"})],

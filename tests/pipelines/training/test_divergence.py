@@ -82,6 +82,25 @@ def test_a_loss_that_jumps_ends_training_at_its_step_and_names_samples_and_docum
     assert not list(store.manifests(kind="trained_checkpoint"))
 
 
+@pytest.mark.parametrize(("steps", "ranks", "zero_stage"), [(2, 1, 1), (3, 2, 3)])
+def test_a_step_that_ruins_the_weights_is_not_saved_be_it_the_last_or_not_and_training_goes_back_before_it(
+    steps: int,
+    ranks: int,
+    zero_stage: int,
+    store: Store,
+    shards: Manifest,
+    recipe: Recipe,
+    environment: TrainingEnvironment,
+) -> None:
+    done: list[float] = []
+    # Warm-up makes the first step's rate zero, and half of this one is more than fp32 holds.
+    ruin = {"learning_rate": 1e39, "warmup_steps": 2, "checkpoint_every_steps": 1, "skip_batches": 1}
+    config = recipe(**ruin, steps=steps, gpus={"count": ranks}, zero_stage=zero_stage)
+    with pytest.raises(DataError, match=r"^tiny: after step 2 the weights \S+ are not finite, on samples 8 to 11, of "):
+        train("tiny", shards, config, store, environment, lambda each: done.append(each.done if each.metrics else 0))
+    assert [step for step in done if step] == [1, 2, 2]
+
+
 def test_a_batch_is_skipped_after_going_back_and_the_manifest_says_so(
     store: Store, spoilt: Manifest, recipe: Recipe, environment: TrainingEnvironment
 ) -> None:

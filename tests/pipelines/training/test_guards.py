@@ -1,11 +1,12 @@
 """Training that hangs, runs out of memory, or has nothing to learn from ends in one sentence, and leaves nothing."""
 
+import errno
 import json
 import os
 import re
-import resource
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import psutil
 import pyarrow as pa
 import pytest
 import torch
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from forge_pipelines.errors import DataError, PlatformError
 from forge_pipelines.manifest import Classification, Manifest, StageRequest
@@ -22,16 +24,18 @@ from forge_pipelines.shards.reading import SEQUENCES, open_shards
 from forge_pipelines.store import Made, Store
 from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.heartbeat import Heart
-from forge_pipelines.training.job import TrainingJob
+from forge_pipelines.training.job import DivergedError, TrainingJob
 from forge_pipelines.training.memory import remedy
 from forge_pipelines.training.ranks import TrainingEnvironment
 from forge_pipelines.training.recipe import recipe_of
 from forge_pipelines.training.stage import train
 from forge_pipelines.training.vigil import Vigil, sentence_of
 from forge_pipelines.training.worker.failures import named
+from forge_pipelines.training.worker.watch import Watch
 
 Recipe = Callable[..., TrainingConfig]
-MANY = {"steps": 400, "gpus": {"count": 1}}
+LONG = {"steps": 400, "checkpoint_every_steps": 400}
+MANY = {**LONG, "gpus": {"count": 1}}
 LOOPING = """
 import os, signal
 
@@ -42,12 +46,52 @@ def endless(*_):
 if "RANK" in os.environ:
     signal.signal(signal.SIGUSR2, endless)
 """
+STARVING = """
+import os, resource, signal
+
+def starve(*_):
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    # What is left is for the sentence about it.
+    resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20),) * 2)
+    bytearray(1 << 40)
+
+if "RANK" in os.environ:
+    signal.signal(signal.SIGUSR2, starve)
+"""
+SLOW_DISK = """
+import os, pathlib, time
+
+def rename(path, target, rename=pathlib.Path.rename):
+    if path.parent.name == "checkpoint-2":
+        time.sleep(15)
+    return rename(path, target)
+
+if "RANK" in os.environ:
+    pathlib.Path.rename = rename
+"""
+
+
+@pytest.fixture
+def begin_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that has every Python of this test run some code first."""
+
+    def write(code: str) -> None:
+        (tmp_path / "first").mkdir()
+        (tmp_path / "first" / "sitecustomize.py").write_text(code)
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'first'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+
+    return write
 
 
 def ranks_of(root: Path) -> list[psutil.Process]:
     """The ranks whose job stands below a folder, in the order of their ranks."""
-    found = [each for each in psutil.process_iter(["cmdline"]) if is_of(each, root)]
-    return sorted(found, key=lambda each: int(each.environ()["RANK"]))
+    found = dict[int, psutil.Process]()
+    for each in psutil.process_iter(["cmdline"]):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            if is_of(each, root):
+                found[int(each.environ()["RANK"])] = each
+    return [found[rank] for rank in sorted(found)]
 
 
 def is_of(process: psutil.Process, root: Path) -> bool:
@@ -72,7 +116,7 @@ def nothing_left(root: Path, store: Store) -> bool:
 def test_a_rank_that_is_stopped_is_named_with_every_ranks_stack_in_the_log(
     store: Store, shards: Manifest, recipe: Recipe, environment: TrainingEnvironment, tmp_path: Path
 ) -> None:
-    config = recipe(steps=400, stall_seconds=8)
+    config = recipe(**LONG, stall_seconds=8)
 
     def stop() -> None:
         ranks_of(tmp_path)[1].suspend()
@@ -94,11 +138,9 @@ def test_an_endless_loop_is_noticed_and_its_stack_says_where_it_is(
     recipe: Recipe,
     environment: TrainingEnvironment,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    begin_with: Callable[[str], None],
 ) -> None:
-    (tmp_path / "loop").mkdir()
-    (tmp_path / "loop" / "sitecustomize.py").write_text(LOOPING)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'loop'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    begin_with(LOOPING)
 
     def loop() -> None:
         ranks_of(tmp_path)[0].send_signal(signal.SIGUSR2)
@@ -110,6 +152,15 @@ def test_an_endless_loop_is_noticed_and_its_stack_says_where_it_is(
     assert re.search(r"rank 0 of 1 \(process \d+, running\): .*, silent for \d+ s; its stacks:", log)
     assert re.search(r'File ".*sitecustomize\.py", line \d+ in endless', log)
     assert nothing_left(tmp_path, store)
+
+
+def test_ranks_that_wait_for_a_checkpoint_to_be_complete_are_not_blamed(
+    store: Store, shards: Manifest, recipe: Recipe, environment: TrainingEnvironment, begin_with: Callable[[str], None]
+) -> None:
+    begin_with(SLOW_DISK)
+    config = recipe(steps=3, checkpoint_every_steps=2, stall_seconds=5)
+    made = train("tiny", shards, config, store, environment)
+    assert made.manifest.measured["wall_seconds"] > 15
 
 
 @pytest.fixture
@@ -189,15 +240,19 @@ def test_a_watch_that_was_held_up_blames_no_rank(job: TrainingJob) -> None:
 
 
 def test_memory_that_runs_out_ends_in_a_sentence_with_what_to_change_of_this_recipe(
-    store: Store, shards: Manifest, recipe: Recipe, environment: TrainingEnvironment, tmp_path: Path
+    store: Store,
+    shards: Manifest,
+    recipe: Recipe,
+    environment: TrainingEnvironment,
+    tmp_path: Path,
+    begin_with: Callable[[str], None],
 ) -> None:
-    def starve() -> None:
-        for rank in ranks_of(tmp_path):
-            used = rank.memory_info().vms
-            rank.rlimit(resource.RLIMIT_AS, (used, used))
+    begin_with(STARVING)
 
-    wide = {**recipe().architecture, "hidden_size": 256, "intermediate_size": 4096}
-    config = recipe(**{**MANY, "architecture": wide, "batch_sequences": 64})
+    def starve() -> None:
+        ranks_of(tmp_path)[0].send_signal(signal.SIGUSR2)
+
+    config = recipe(**MANY, batch_sequences=64)
     with pytest.raises(PlatformError, match=r"^tiny: the machine's memory ran out; ") as caught:
         train("tiny", shards, config, store, environment, at_step(2, starve))
     said = str(caught.value)
@@ -210,6 +265,19 @@ def test_a_gpus_memory_is_told_from_the_machines(job: TrainingJob) -> None:
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     assert str(named(error, job)).startswith("the GPU's memory ran out; ")
     assert named(ValueError("a fault of ours"), job) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+        RuntimeError("can't start new thread"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_that_ran_out_is_known_however_the_machine_says_it(job: TrainingJob, error: Exception) -> None:
+    assert str(named(error, job)).startswith("the machine's memory ran out; ")
 
 
 def test_what_would_help_is_said_with_the_recipes_own_values(recipe: Recipe) -> None:
@@ -246,6 +314,20 @@ def test_a_batch_without_a_label_ends_training_before_its_step_and_names_its_doc
     ):
         train("tiny", masked, config, store, environment, lambda each: steps.append(each.done))
     assert max(steps) == 2
+
+
+def test_steps_that_had_nothing_to_learn_do_not_count_in_what_a_loss_jumps_from(job: TrainingJob) -> None:
+    watch = Watch(job.model_copy(update={"masked": True}), 64, lambda _: None, Heart(job.rendezvous, 0))
+    arguments = TrainingArguments(str(job.output), use_cpu=True, report_to="none")
+
+    def log(loss: float) -> None:
+        losses = [7.0] * 20 + [0.0] * 40 + [7.0] * 13 + [loss]
+        state = TrainerState(is_world_process_zero=False, log_history=[{"loss": each} for each in losses])
+        watch.on_log(arguments, state, TrainerControl(), {"loss": loss, "grad_norm": 1.0})
+
+    log(9.9)
+    with pytest.raises(DivergedError, match=r"the loss jumps to 10\.100, from a median of 7\.000 in the 32 "):
+        log(10.1)
 
 
 def without_labels(store: Store, shards: Manifest, config: TrainingConfig, batch: int) -> Manifest:

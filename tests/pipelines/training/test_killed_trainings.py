@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from forge_pipelines.manifest import Manifest
+from forge_pipelines.staging import alone_in
 from forge_pipelines.store import Publication, Store
 from forge_pipelines.training.checkpoints import Checkpoint, latest_complete
 from forge_pipelines.training.config import TrainingConfig
@@ -30,7 +31,7 @@ Victim = Literal["a rank", "the launcher", "the stage"]
 SOAK = "FORGE_SOAK" in os.environ
 KILLS, KILLS_WHILE_SAVING = (20, 200) if SOAK else (1, 1)
 VICTIMS: tuple[Victim, ...] = ("the launcher", "a rank", "the stage")
-STEPS, INTERVAL = 30, 5
+STEPS, INTERVAL = 120, 10
 TABLE: list[str] = []
 PATIENCE_SECONDS = 120
 _WORKER = "forge_pipelines.training.worker"
@@ -146,7 +147,7 @@ def test_after_a_kill_of_a_rank_the_launcher_or_the_stage_the_final_weights_are_
         run = Run(tmp_path / str(number), config, forge_cache)
         publish(run.store)
         stage = start_training(run.root, config)
-        last = steps_until(stage, dice.randrange(1, STEPS - INTERVAL))
+        last = steps_until(stage, dice.randrange(1, STEPS // 2))
         time.sleep(dice.uniform(0, 0.3))
         os.kill(run.pid_of(victim, stage, dice), signal.SIGKILL)
         last = max(last, steps_until(stage))
@@ -160,6 +161,27 @@ def test_after_a_kill_of_a_rank_the_launcher_or_the_stage_the_final_weights_are_
         assert weights_of(made) == weights_of(control(config))
         assert made.manifest.fingerprint == control(config).manifest.fingerprint
         TABLE.append(f"{victim:<12} | {zero_stage:>4} | {last:>7} | {resumed_from:>12} | equal")
+
+
+def test_after_a_kill_of_the_stage_none_enters_its_folder_before_the_last_of_its_ranks_is_gone(
+    recipe: Recipe, publish: Callable[[Store], Manifest], start_training: Start, forge_cache: Path, tmp_path: Path
+) -> None:
+    run, waited = Run(tmp_path, recipe(steps=STEPS), forge_cache), list[bool]()
+    publish(run.store)
+    stage = start_training(run.root, run.config)
+    steps_until(stage, 1)
+    [guard] = [each for each in run.processes() if "guard" in each.info["cmdline"]]
+    guard.suspend()
+    os.kill(stage.pid, signal.SIGKILL)
+    stage.communicate(timeout=PATIENCE_SECONDS)
+
+    def go_on() -> None:
+        waited.append(True)
+        guard.resume()
+
+    with alone_in(run.workspace.folder, go_on):
+        assert [each for each in run.processes() if each.pid != guard.pid] == []
+    assert waited == [True]
 
 
 def test_a_kill_at_any_moment_of_saving_loses_one_interval_at_most_and_leaves_nothing_that_does_not_load(

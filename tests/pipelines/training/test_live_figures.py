@@ -101,6 +101,12 @@ def test_usage_adds_up_and_energy_that_nobody_counted_is_none() -> None:
     assert Usage().and_then(Usage()).in_words["energy_joules"] == "not measured"
 
 
+@pytest.mark.parametrize("content", [b"", bytes(256), b'{"gpu_seconds": 1'])
+def test_a_note_of_what_was_used_that_was_torn_counts_as_nothing(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "used.json").write_bytes(content)
+    assert read_usage(tmp_path) == read_usage(tmp_path / "missing") == Usage()
+
+
 def test_energy_is_not_measured_where_there_is_no_gpu() -> None:
     meter = EnergyMeter(0)
     time.sleep(0.01)

@@ -12,8 +12,9 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from forge_pipelines.errors import ConfigError
+from forge_pipelines.errors import ConfigError, DataError
 from forge_pipelines.manifest import Manifest
+from forge_pipelines.progress import Progress
 from forge_pipelines.store import Store
 from forge_pipelines.training.config import LoraConfig, TrainingConfig
 from forge_pipelines.training.ranks import TrainingEnvironment
@@ -87,13 +88,27 @@ def test_a_killed_training_of_an_adapter_goes_on_to_the_very_same_weights(
     store = Store(str(tmp_path / "store"), tmp_path / "scratch")
     shards = publish_chats(store, publish_base(store))
     train_until_killed(tmp_path, forge_cache, shards, one_rank(**RECIPE), step=4)
-    saved = [torch.load(path, weights_only=False)["module"] for path in tmp_path.rglob("*model_states.pt")]
+    sealed = [marker.parent for marker in tmp_path.rglob("checkpoint-*/complete.json")]
+    states = [path for folder in sealed for path in folder.rglob("*model_states.pt")]
+    saved = [torch.load(path, weights_only=False)["module"] for path in states]
     assert saved
     assert all("lora_" in name for module in saved for name in module)
     published = train("tiny", shards, one_rank(**RECIPE), store, TrainingEnvironment(forge_cache, tmp_path / "logs"))
     assert published.manifest.measured["resumed_from_step"] >= 2
     assert weights_hash(published.manifest) == weights_hash(adapted.published)
     assert published.manifest.fingerprint == adapted.published.fingerprint
+
+
+def test_an_adapter_that_is_not_finite_once_it_is_merged_is_trained_again_from_before_its_last_checkpoint(
+    adapted: Adapted, forge_cache: Path
+) -> None:
+    said: list[Progress] = []
+    # Its two matrices are finite, and so is their checkpoint; their product times alpha is more than fp32 holds.
+    ruin = {"learning_rate": 1e34, "lora": {"rank": 4, "alpha": 10**8}, "steps": 1, "skip_batches": 1}
+    environment = TrainingEnvironment(forge_cache, adapted.root / "logs")
+    with pytest.raises(DataError, match=r"^tiny: after the last step, 1, the weights \S+ are not finite, on "):
+        train("tiny", adapted.shards, one_rank(**{**RECIPE, **ruin}), adapted.store, environment, said.append)
+    assert [each.done for each in said if each.metrics] == [1, 1]
 
 
 def test_over_two_ranks_and_in_another_zero_stage_the_weights_come_out_the_same(

@@ -19,6 +19,7 @@ Recipe = Callable[..., TrainingConfig]
         ({"steps": 7}, 7),
         ({"epochs": 1.0}, 25),
         ({"epochs": 2.5}, 63),
+        ({"epochs": 1.12}, 28),
         ({"tokens": 4 * 32 * 10}, 10),
         ({"tokens": 4 * 32 * 10 + 1}, 11),
     ],

@@ -54,7 +54,7 @@ def interrupted(
     recipe: Recipe,
     publish: Callable[[Store], Manifest],
 ) -> Path:
-    """The root of the same training, whose process was killed after two checkpoints; no rank outlived it by 5 s."""
+    """The root of the same training, whose process was killed after two checkpoints; no rank outlived it for long."""
     root = tmp_path_factory.mktemp("interrupted")
     publish(Store(str(root / "store"), root / "scratch"))
     with pytest.MonkeyPatch.context() as patch:
@@ -65,7 +65,7 @@ def interrupted(
             break
     assert len([process for process in processes_of(root) if is_rank(process)]) == 2
     process.kill()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while processes_of(root):
         assert time.monotonic() < deadline, "a rank outlived the process that ran it"
         time.sleep(0.05)
@@ -313,5 +313,5 @@ def test_one_gpu_trains_in_bf16(
 ) -> None:
     environment = TrainingEnvironment(forge_cache, tmp_path / "logs", visible_gpus=1)
     publication = train("tiny", shards, recipe(precision="bf16", gpus={"count": 1}), store, environment)
-    assert publication.manifest.counts["device"] == "cuda"
+    assert publication.manifest.measured["device"] == "cuda"
     assert hash_file(store.open(publication.manifest) / "model.safetensors") == weights_hash(publication)

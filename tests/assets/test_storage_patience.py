@@ -50,7 +50,7 @@ def test_a_run_that_begins_while_the_server_is_away_is_all_there_when_it_is_back
         outage = back_after(AWAY_SECONDS, settings.home)
         started = time.monotonic()
         result = dg.materialize([answer], instance=instance)
-        assert AWAY_SECONDS - 1 < time.monotonic() - started < AWAY_SECONDS + 15
+        assert AWAY_SECONDS - 1 < time.monotonic() - started < AWAY_SECONDS + 60
         outage.join()
         assert_all_there(instance, result)
 

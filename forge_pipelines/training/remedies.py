@@ -61,24 +61,24 @@ def remedies(
 ) -> Iterator[str]:
     """Yield what would fit, each held to the same formula, in this order.
 
-    A smaller micro-batch; activations computed again; an optimizer in the machine's memory; an adapter, where
-    ``may_adapt`` says that there is something to adapt; ZeRO on more GPUs, and only where no number of them helps,
-    shorter sequences; another card.
+    A smaller micro-batch; or, with the largest that fits then, activations computed again, an optimizer in the host's
+    memory, an adapter, where ``may_adapt`` says that there is something to adapt; ZeRO on more GPUs, and only where no
+    number of them helps, shorter sequences; another card.
     """
-    smaller = [each for each in micro_batches(layout, batch_sequences) if each.micro_batch <= layout.micro_batch]
+    largest_first = micro_batches(layout, batch_sequences)
     for change in _changes(layout, machine, may_adapt=may_adapt):
-        changed = (each.model_copy(update=change.layout) for each in smaller)
+        changed = (each.model_copy(update=change.layout) for each in largest_first)
         fits = (each for each in changed if needed_bytes(shape, each, machine) <= machine.memory_bytes)
         if best := next(fits, None):
             recipe = {**change.recipe, "micro_batch_sequences": f"{best.micro_batch}"}
             yield f"{_in_yaml(recipe)} ({_takes(shape, best, machine)})"
     if not machine.on_gpu:
-        least = smaller[-1]
+        least = largest_first[-1]
         needed = needed_bytes(shape, least, machine)
         yield f"a machine with {_gib(needed)} of free memory, with micro-batches of {least.micro_batch}"
         return
     yield from _more_ranks(shape, layout, batch_sequences, machine)
-    yield from _larger_card(shape, smaller)
+    yield from _larger_card(shape, largest_first)
 
 
 def _changes(layout: Layout, machine: Machine, *, may_adapt: bool) -> Iterator[_Change]:

@@ -89,7 +89,7 @@ class Run:
     def await_end(self, stage: subprocess.Popen[str]) -> None:
         """Wait until a stage has ended, whose processes end with it."""
         stage.communicate(timeout=PATIENCE_SECONDS)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while left := self.processes():
             assert time.monotonic() < deadline, f"{left} outlived what ran them"
             time.sleep(0.05)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dg_project import begin_project
 from pydantic import ValidationError
 
 from forge_assets.components.corpus import CorpusScaffolder
@@ -19,18 +20,6 @@ from forge_pipelines.gpu.request import GPU_TAG
 from forge_pipelines.manifest import STAGES
 from forge_pipelines.sources.config import SourceConfig
 
-PROJECT = """
-[project]
-name = "acme"
-version = "0"
-
-[tool.dg]
-directory_type = "project"
-
-[tool.dg.project]
-root_module = "acme"
-"""
-
 
 def dg(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(project), "DAGSTER_HOME": str(project / "home"), "COLUMNS": "200"}
@@ -41,10 +30,9 @@ def dg(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "acme" / "defs").mkdir(parents=True)
-    (tmp_path / "pyproject.toml").write_text(PROJECT)
-    for module in ("acme/__init__.py", "acme/defs/__init__.py"):
-        (tmp_path / module).write_text("")
+    begin_project(tmp_path, "acme")
+    (tmp_path / "acme" / "defs").mkdir()
+    (tmp_path / "acme" / "defs" / "__init__.py").touch()
     (tmp_path / "acme" / "definitions.py").write_text(
         "from pathlib import Path\nimport dagster as dg\n"
         "defs = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)\n"

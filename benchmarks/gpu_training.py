@@ -1,17 +1,22 @@
-"""On one NVIDIA GPU: MFU of the ranks beside a bare loop, in bf16, and a kill and resume.
+"""On one NVIDIA GPU: MFU of the ranks beside a bare loop, memory beside the formula, and a kill and resume.
 
-`python benchmarks/gpu_training.py [--steps N] [--micro N] [--tiny]`; `--tiny` runs all of it on a CPU with a network of
-seconds, to see that it works. Neither a store nor Dagster is used: the ranks are started as the stage starts them, and
-need torch, transformers, deepspeed, and what the worker imports beside them (pyarrow, datasets, pydantic, psutil,
-nvidia-ml-py). Documents are as long as a sequence, so that attention is causal and needs no mask, on both sides.
+`python benchmarks/gpu_training.py [--steps N] [--micro N] [--tiny] [PART …]`: all parts where none is named; a part is
+`resume`, or NETWORK.WAY, see NETWORKS and WAYS. `--tiny` runs it on a CPU with networks of seconds, to see that it
+works. Neither a store nor Dagster is used: the ranks are started as the stage starts them, and need torch,
+transformers, deepspeed, and what the worker imports beside them (pyarrow, datasets, pydantic, psutil, nvidia-ml-py).
+
+Documents are as long as a sequence, so that attention is causal and needs no mask; `packed` has six in a sequence. The
+ranks add up in one order, but for `any_order`; the bare loop does not.
 """
 
 import argparse
+import gc
 import hashlib
 import json
+import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +25,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, models
 
+from forge_pipelines.errors import ForgeError
+from forge_pipelines.gpu.inventory import devices
 from forge_pipelines.shards.order import CorpusRange
 from forge_pipelines.shards.packing import Packer
 from forge_pipelines.shards.reading import CORPORA, LAYOUT, SEQUENCES, TOKENIZER, ShardsLayout, open_shards
@@ -28,9 +35,11 @@ from forge_pipelines.training.cards import find_card
 from forge_pipelines.training.checkpoints import checkpoint_folder, latest_complete
 from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.job import Finished, StepDone, TrainingJob
+from forge_pipelines.training.memory import layout_of, layout_that_fits, memory_of
 from forge_pipelines.training.ranks import TrainingEnvironment, run_ranks
 from forge_pipelines.training.recipe import Recipe, recipe_of
-from forge_pipelines.training.worker.figures import model_flops_per_token
+from forge_pipelines.training.sizing import NetworkShape, size_up, sizing_job
+from forge_pipelines.training.speed import flops_per_token
 from forge_pipelines.training.worker.network import build_network
 from forge_pipelines.training.worker.samples import SamplesInOrder
 
@@ -58,42 +67,66 @@ SMOLLM2 = {
 """SmolLM2-135M's, with its vocabulary of 49,152."""
 NETWORKS = {"mistral_1b": (MISTRAL, 32_768), "smollm2_135m": (SMOLLM2, 49_152)}
 """The shape of each network that is measured, and its vocabulary."""
-RESUMED, RESUMED_STEPS = "smollm2_135m", 12
+RESUME, RESUMED, RESUMED_STEPS = "resume", "smollm2_135m", 6
+CHECKPOINTED = "smollm2_135m"
+"""The other one saves at its end alone: 17 GB."""
 TINY = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 3}
 TINY["num_key_value_heads"] = 3
-NUM_SEQUENCES = 512
+NUM_SEQUENCES, BATCH = 512, 16
+WHOLE, PACKED = "whole", "packed"
+DOCUMENTS = {WHOLE: 1, PACKED: 6}
+"""Of how many documents a sequence is made."""
+RANKS, BARE = "ranks", "bare"
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    RANKS: (WHOLE, {}),
+    "compiled": (WHOLE, {"compile": True}),
+    "any_order": (WHOLE, {"deterministic": False}),
+    "packed": (PACKED, {}),
+}
+"""The shards of each way to train by ranks, and what it changes in the recipe; `BARE` is the loop without them."""
+PARTS = (*(f"{network}.{way}" for network in NETWORKS for way in (*WAYS, BARE)), RESUME)
 WARM_STEPS = 3
+LOG_CHARACTERS = 2000
 
 
 class Killed(Exception):
     """The ranks were ended in the midst of a training."""
 
 
-def main(*, tiny: bool, steps: int, micro: int) -> None:
+def main(parts: Sequence[str], *, tiny: bool, steps: int, micro: int | None) -> None:
     if not tiny and not torch.cuda.is_available():
         print("gpu_training: this needs an NVIDIA GPU, and torch sees none; --tiny shows on a CPU that it works")
         return
     with tempfile.TemporaryDirectory(prefix="forge-gpu-") as folder:
-        for name, (_, vocabulary) in NETWORKS.items():
-            work = Path(folder) / name
-            write_shards(work / "shards", 500 if tiny else vocabulary, length_of(tiny=tiny))
-            compare(name, work, settled(name, steps, micro, tiny=tiny))
-        resume(Path(folder) / RESUMED, settled(RESUMED, RESUMED_STEPS, micro, tiny=tiny))
+        for name in NETWORKS:
+            ways = [way for way in (*WAYS, BARE) if f"{name}.{way}" in parts]
+            work, length = Path(folder) / name, length_of(tiny=tiny)
+            for shards, documents in DOCUMENTS.items():
+                write_shards(work / shards, vocabulary_of(name, tiny=tiny), length, documents)
+            recipe = settled(name, steps, micro, tiny=tiny)
+            job = sizing_job(recipe, length, vocabulary_of(name, tiny=tiny), None)
+            compare(name, work, recipe, size_up(name, job, Path(folder) / "sizing.log").shape, ways)
+        if RESUME in parts:
+            resume(Path(folder) / RESUMED, settled(RESUMED, RESUMED_STEPS, micro or 1, tiny=tiny))
 
 
 def length_of(*, tiny: bool) -> int:
     return 64 if tiny else 4096
 
 
-def settled(name: str, steps: int, micro: int, *, tiny: bool) -> Recipe:
+def vocabulary_of(name: str, *, tiny: bool) -> int:
+    return 500 if tiny else NETWORKS[name][1]
+
+
+def settled(name: str, steps: int, micro: int | None, *, tiny: bool) -> Recipe:
     architecture: dict[str, Any] = NETWORKS[name][0] | (TINY if tiny else {})
     config = TrainingConfig.model_validate(
         {
             "architecture": architecture,
             "steps": steps,
-            "batch_sequences": 2 * micro,
+            "batch_sequences": BATCH,
             "micro_batch_sequences": micro,
-            "checkpoint_every_steps": max(steps // 3, 1),
+            "checkpoint_every_steps": max(steps // 3, 1) if name == CHECKPOINTED else steps,
             "warmup_steps": 2,
             "gpus": {"count": 0 if tiny else 1},
         }
@@ -101,15 +134,18 @@ def settled(name: str, steps: int, micro: int, *, tiny: bool) -> Recipe:
     return recipe_of(config, NUM_SEQUENCES, length_of(tiny=tiny), "fp32" if tiny else "bf16")
 
 
-def write_shards(folder: Path, vocabulary: int, length: int) -> None:
-    """Write sequences of random tokens, each a document."""
+def write_shards(folder: Path, vocabulary: int, length: int, documents: int) -> None:
+    """Write sequences of random tokens, each made of so many documents."""
     words = {PAD: 0, BOS: 1, EOS: 2, **{f"word{number}": number for number in range(3, vocabulary)}}
     folder.mkdir(parents=True)
     save_tokenizer(Tokenizer(models.WordLevel(words, PAD)), folder / TOKENIZER, length)
     dice = np.random.default_rng(0)
+    lengths = [length // documents] * (documents - 1)
+    lengths.append(length - sum(lengths))
     with Packer(folder / SEQUENCES, length, pad_id=0) as packer:
         for index in range(NUM_SEQUENCES):
-            packer.add(index, dice.integers(3, vocabulary, length).astype(np.int32))
+            for place, tokens in enumerate(lengths):
+                packer.add(index * documents + place, dice.integers(3, vocabulary, tokens).astype(np.int32))
         packer.finish_sequence()
     corpus = CorpusRange(
         corpus="random", fingerprint="f" * 64, weight=1, first_sequence=0, num_sequences=packer.num_sequences
@@ -118,22 +154,57 @@ def write_shards(folder: Path, vocabulary: int, length: int) -> None:
     (folder / LAYOUT).write_text(ShardsLayout(examples="texts", sequence_length=length).model_dump_json())
 
 
-def compare(name: str, work: Path, recipe: Recipe) -> None:
-    """Train a network by the ranks, and by a bare loop."""
-    shards = open_shards(work / "shards")
-    tokens = recipe.batch_sequences * shards.sequence_length
-    times: list[float] = []
-    forge = launch(work, "whole", recipe, lambda _: times.append(time.monotonic()))
+def compare(name: str, work: Path, recipe: Recipe, shape: NetworkShape, ways: Sequence[str]) -> None:
+    """Train a network by the ranks, in several ways, and by a bare loop."""
+    length = open_shards(work / WHOLE).sequence_length
+    recipe = fitted(recipe, shape, length)
+    at_once = recipe.micro_batch_sequences or recipe.batch_sequences
+    batch = f"{recipe.batch_sequences} sequences a step, {at_once} at once"
+    print(f"{name}: {shape.parameters:,} parameters, {length} tokens, {recipe.precision}, {batch}", flush=True)
+    speeds = {}
+    for way in ways:
+        if way == BARE:
+            speeds[way], loss = train_bare(work, recipe)
+            print(f"  {way}: {said(speeds[way], recipe, shape, length)}, final loss {loss:.4f}", flush=True)
+            gc.collect()
+            torch.cuda.empty_cache()
+        else:
+            speeds[way] = show(work, way, recipe.model_copy(update=WAYS[way][1]), shape)
+    if {RANKS, BARE} <= speeds.keys():
+        print(f"  ranks / bare {speeds[RANKS] / speeds[BARE]:.3f}", flush=True)
+
+
+def fitted(recipe: Recipe, shape: NetworkShape, length: int) -> Recipe:
+    """Say the micro-batch as the stage does: as many sequences as fit the GPU's memory."""
+    if recipe.micro_batch_sequences or not recipe.gpus.count:
+        return recipe
+    layout = layout_that_fits(shape, layout_of(recipe, length), recipe.batch_sequences, devices()[0].memory_bytes)
+    return recipe.model_copy(update={"micro_batch_sequences": layout.micro_batch})
+
+
+def show(work: Path, way: str, recipe: Recipe, shape: NetworkShape) -> float:
+    """Train by the ranks, print what was measured, and return tokens a second of steps without a checkpoint."""
+    shards, times = WAYS[way][0], list[float]()
+    finished = launch(work, way, shards, recipe, lambda _: times.append(time.monotonic()))
     saving = recipe.checkpoint_every_steps
     gaps = [after - before for before, after in pairwise(times)]
-    speed = tokens / float(np.median([gap for step, gap in enumerate(gaps, 1) if step >= WARM_STEPS and step % saving]))
-    bare, flops, loss = train_bare(work, recipe)
-    peak = peak_flops(recipe)
-    print(f"{name}: {forge.parameters:,} parameters, {shards.sequence_length} tokens, {recipe.precision}", flush=True)
-    memory = f", {forge.gpu_memory_bytes / 1e9:.1f} GB" if forge.gpu_memory_bytes else ""
-    print(f"  ranks {said(speed, flops, peak)}{memory}, final loss {forge.final_loss:.4f}; steps without a checkpoint")
-    print(f"  ranks {said(forge.tokens_per_second, flops, peak)} over all steps, starts and checkpoints included")
-    print(f"  bare  {said(bare, flops, peak)}, final loss {loss:.4f}; ranks / bare {speed / bare:.3f}", flush=True)
+    usual = float(np.median([gap for step, gap in enumerate(gaps, 1) if step >= WARM_STEPS and step % saving]))
+    length = open_shards(work / shards).sequence_length
+    speed = recipe.batch_sequences * length / usual
+    in_all = said(finished.tokens_per_second, recipe, shape, length)
+    print(f"  {way}: {said(speed, recipe, shape, length)}, final loss {finished.final_loss:.4f}")
+    print(f"    over all steps, the first and checkpoints included: {in_all}")
+    if finished.gpu_memory_bytes:
+        memory = memory_of(shape, layout_of(recipe, length), on_gpu=True)
+        formula = memory.total - memory.parts["reserve"] - memory.runtime
+        print(f"    {finished.gpu_memory_bytes / 1e9:.1f} GB allocated at most, by the formula {formula / 1e9:.1f} GB")
+    stalls = [gap - usual for step, gap in enumerate(gaps, 1) if step % saving == 0]
+    if stalls:
+        kept = [file.stat().st_size for file in (work / way / "checkpoints").rglob("*") if file.is_file()]
+        gigabytes = sum(kept) / len(list((work / way / "checkpoints").iterdir())) / 1e9
+        print(f"    a checkpoint of {gigabytes:.2f} GB stalls for {np.median(stalls):.1f} s", flush=True)
+    shutil.rmtree(work / way)
+    return speed
 
 
 def resume(work: Path, recipe: Recipe) -> None:
@@ -144,17 +215,17 @@ def resume(work: Path, recipe: Recipe) -> None:
         if done.step == at:
             raise Killed
 
-    control = launch(work, "control", recipe, lambda _: None)
+    control = launch(work, "control", WHOLE, recipe, lambda _: None)
     try:
-        launch(work, "killed", recipe, kill)
+        launch(work, "killed", WHOLE, recipe, kill)
     except Killed:
-        again = launch(work, "killed", recipe, lambda _: None)
+        again = launch(work, "killed", WHOLE, recipe, lambda _: None)
     hashes = {each: weights_hash(work / each / "output") for each in ("control", "killed")}
     same = "bitwise the same weights" if len(set(hashes.values())) == 1 else "other weights"
     print(f"resume: killed at step {at}, {same}; final losses {control.final_loss:.6f} and {again.final_loss:.6f}")
 
 
-def launch(work: Path, name: str, recipe: Recipe, on_step: Callable[[StepDone], None]) -> Finished:
+def launch(work: Path, name: str, shards: str, recipe: Recipe, on_step: Callable[[StepDone], None]) -> Finished:
     """Run the ranks, on from the last checkpoint that this name has."""
     folder, device = work / name, "cuda" if recipe.gpus.count else "cpu"
     (folder / "output").mkdir(parents=True, exist_ok=True)
@@ -163,7 +234,7 @@ def launch(work: Path, name: str, recipe: Recipe, on_step: Callable[[StepDone], 
         {
             "name": work.name,
             "key": "0" * 64,
-            "shards": work / "shards",
+            "shards": work / shards,
             "base": None,
             "checkpoints": folder / "checkpoints",
             "output": folder / "output",
@@ -175,25 +246,28 @@ def launch(work: Path, name: str, recipe: Recipe, on_step: Callable[[StepDone], 
             "skipped": (),
         }
     )
-    environment = TrainingEnvironment(work / "cache", work / "logs", recipe.gpus.count)
-    return run_ranks(job, folder, environment, folder / "ranks.log", on_step)
+    environment, log = TrainingEnvironment(work / "cache", work / "logs", recipe.gpus.count), folder / "ranks.log"
+    try:
+        return run_ranks(job, folder, environment, log, on_step)
+    except ForgeError:
+        # The log goes with the folder.
+        print(log.read_text()[-LOG_CHARACTERS:])
+        raise
 
 
-def train_bare(work: Path, recipe: Recipe) -> tuple[float, int, float]:
-    """Return tokens a second after the first steps, FLOPs a token and the last loss of a loop without any library.
+def train_bare(work: Path, recipe: Recipe) -> tuple[float, float]:
+    """Return tokens a second after the first steps, and the last loss, of a loop without any library.
 
     As under DeepSpeed, weights and gradients are in the recipe's precision, and AdamW's in fp32.
     """
-    shards = open_shards(work / "shards")
+    shards = open_shards(work / WHOLE)
     assert recipe.architecture is not None
     device, dtype = "cuda" if recipe.gpus.count else "cpu", torch.bfloat16 if recipe.precision == "bf16" else None
-    network = build_network(recipe.architecture, shards.tokenizer_folder, recipe.seed)
-    flops = model_flops_per_token(network, shards.sequence_length)
-    network = network.to(device, dtype).train()
+    network = build_network(recipe.architecture, shards.tokenizer_folder, recipe.seed).to(device, dtype).train()
     weights = list(network.parameters())
     masters = [weight.detach().float().clone().requires_grad_() for weight in weights]
     optimizer = torch.optim.AdamW(masters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
-    samples, micro = SamplesInOrder(shards, recipe), recipe.micro_batch_sequences or 1
+    samples, micro = SamplesInOrder(shards, recipe), recipe.micro_batch_sequences or BATCH
     times, loss = [], 0.0
     for step in range(recipe.steps):
         first = step * recipe.batch_sequences
@@ -213,17 +287,14 @@ def train_bare(work: Path, recipe: Recipe) -> tuple[float, int, float]:
         loss = torch.stack(losses).mean().item()
         times.append(time.monotonic())
     tokens = recipe.batch_sequences * shards.sequence_length
-    return tokens / float(np.median(np.diff(times)[WARM_STEPS:])), flops, loss
+    return tokens / float(np.median(np.diff(times)[WARM_STEPS:])), loss
 
 
-def peak_flops(recipe: Recipe) -> float | None:
+def said(tokens_per_second: float, recipe: Recipe, shape: NetworkShape, length: int) -> str:
     card = find_card(torch.cuda.get_device_name()) if recipe.gpus.count else None
-    return card.flops(recipe.precision) if card else None
-
-
-def said(tokens_per_second: float, flops: int, peak: float | None) -> str:
-    share = f", MFU {tokens_per_second * flops / peak:.1%}" if peak else ", MFU unknown"
-    return f"{tokens_per_second:,.0f} tokens/s{share}"
+    peak = card.flops(recipe.precision) if card else None
+    mfu = f"MFU {tokens_per_second * flops_per_token(shape, length) / peak:.1%}" if peak else "MFU unknown"
+    return f"{tokens_per_second:,.0f} tokens/s, {mfu}"
 
 
 def weights_hash(folder: Path) -> str:
@@ -232,8 +303,9 @@ def weights_hash(folder: Path) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="MFU beside a bare loop, and a kill and resume, on one NVIDIA GPU.")
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--micro", type=int, default=4, help="sequences at once")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--micro", type=int, help="sequences at once; default: as many as fit")
     parser.add_argument("--tiny", action="store_true", help="a network of seconds, on a CPU")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all of {', '.join(PARTS)}")
     arguments = parser.parse_args()
-    main(tiny=arguments.tiny, steps=arguments.steps, micro=arguments.micro)
+    main(arguments.parts or PARTS, tiny=arguments.tiny, steps=arguments.steps, micro=arguments.micro)

@@ -87,6 +87,10 @@ class TrainingConfig(Value):
         description="Compile the network with torch.compile: minutes to start, faster afterwards on GPUs. Needs a C++ "
         "compiler.",
     )
+    deterministic: bool = Field(
+        True,
+        description="On GPUs, add up in one order, so that what is resumed is bit by bit what was never interrupted.",
+    )
     zero_stage: Literal[0, 1, 2, 3] = Field(1, description="DeepSpeed's ZeRO stage.")
     offload: Literal["none", "optimizer", "parameters"] = Field(
         "none",

@@ -118,4 +118,6 @@ def _variables(job: TrainingJob, environment: TrainingEnvironment) -> Mapping[st
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    return variables if job.device == "cuda" else {**variables, **processes.KEEPS_MEMORY, "CUDA_VISIBLE_DEVICES": ""}
+    if job.device == "cuda":
+        return {**variables, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # without it, cuBLAS may add up in another order
+    return {**variables, **processes.KEEPS_MEMORY, "CUDA_VISIBLE_DEVICES": ""}

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import torch
 
-from forge_pipelines.errors import ForgeError, PlatformError
+from forge_pipelines.errors import ConfigError, ForgeError, PlatformError
 from forge_pipelines.staging import FULL, FULL_DISK_BYTES
 from forge_pipelines.training.job import TrainingJob
 from forge_pipelines.training.memory import remedy
+from forge_pipelines.training.worker.determinism import operation_without_order
 
 _NO_MEMORY = (
     "can't allocate memory",
@@ -32,6 +33,11 @@ def named(error: Exception, job: TrainingJob) -> ForgeError | None:
         where = min((job.checkpoints.parent, job.output), key=lambda folder: shutil.disk_usage(folder).free)
         advice = "the last checkpoint is whole, free some space and run the same command again"
         return PlatformError(f"the disk that holds {where} is full; {advice}")
+    if operation := next(filter(None, map(operation_without_order, chain)), None):
+        return ConfigError(
+            f"this network computes {operation}, which CUDA adds up in no fixed order; "
+            "set training.deterministic: false, and a resumed training is no longer bit by bit the same"
+        )
     return error if isinstance(error, ForgeError) else None
 
 

@@ -17,6 +17,7 @@ from forge_pipelines.training.heartbeat import Heart
 from forge_pipelines.training.job import HISTORY, DivergedError, Finished, TrainingJob
 from forge_pipelines.training.worker.adapters import ADAPTER, merged
 from forge_pipelines.training.worker.arguments import TIMEOUT, check_compiler
+from forge_pipelines.training.worker.determinism import add_in_one_order
 from forge_pipelines.training.worker.network import build_network, load_base
 from forge_pipelines.training.worker.preferences import preference_trainer
 from forge_pipelines.training.worker.samples import PairsInOrder, SamplesInOrder, check_shards
@@ -38,6 +39,8 @@ def train_rank(job: TrainingJob, rank: int, report: Report, heart: Heart) -> Non
     started = time.monotonic()
     check_compiler(job.recipe)
     adjust_deepspeed(job.recipe)
+    if job.device == "cuda" and job.recipe.deterministic:
+        add_in_one_order()
     _join(job, rank)
     shards = open_shards(job.shards)
     network = _first_network(job, shards)

@@ -5,6 +5,8 @@ from functools import wraps
 from typing import Any
 
 import deepspeed
+import torch
+from deepspeed.accelerator.cuda_accelerator import CUDA_Accelerator
 from deepspeed.runtime.config import DeepSpeedConfigError
 from deepspeed.runtime.utils import clip_grad_norm_
 from deepspeed.runtime.zero.utils import ZeRORuntimeException
@@ -56,12 +58,14 @@ def _together(ours: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def adjust_deepspeed(recipe: Recipe) -> None:
-    """Leave out the one operation that would be compiled, and keep the gradient's norm where DeepSpeed forgets it.
+    """Leave out what would be compiled, keep the gradient's norm where DeepSpeed forgets it, and take GPUs by uuid.
 
     What DeepSpeed refuses of a configuration that a person wrote becomes a `ConfigError`.
     """
     # It serves inference alone; building it takes a compiler and a minute.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # It would read CUDA_VISIBLE_DEVICES as numbers, and a lease names devices by their uuids.
+    CUDA_Accelerator.available_memory = _free_memory
     # ZeRO stage 0 in fp32 clips here.
     deepspeed.DeepSpeedEngine.clip_fp32_gradients = _clip_and_keep_norm
     if recipe.deepspeed is not None:
@@ -84,6 +88,11 @@ def _reason(error: Exception) -> str:
         return " ".join(str(error).split())
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc']))} is {first['input']!r} ({first['msg']})"
+
+
+def _free_memory(_accelerator: CUDA_Accelerator, device_index: int | None = None) -> int:
+    free, _ = torch.cuda.mem_get_info(device_index)
+    return free
 
 
 def _clip_and_keep_norm(engine: deepspeed.DeepSpeedEngine) -> None:

@@ -73,7 +73,8 @@ def publish_rows(store: Store, base: Manifest, examples: Examples, columns: dict
         (folder / CORPORA).write_text(json.dumps([corpus.model_dump()]))
         layout = ShardsLayout(examples=examples, sequence_length=LENGTH)
         (folder / LAYOUT).write_text(layout.model_dump_json())
-        return Made({"sequences": table.num_rows, "sequence_length": LENGTH}, Classification.PUBLIC)
+        counts = {"sequences": table.num_rows, "sequence_length": LENGTH, "vocabulary": VOCABULARY}
+        return Made(counts, Classification.PUBLIC)
 
     return store.obtain(request, make).manifest
 

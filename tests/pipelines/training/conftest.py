@@ -28,8 +28,8 @@ NUM_DOCUMENTS = 60
 VOCABULARY = 300
 
 
-def write_shards(folder: Path) -> None:
-    """Write sixty documents of counted words, packed."""
+def write_shards(folder: Path) -> int:
+    """Write sixty documents of counted words, packed, and return how many sequences they fill."""
     texts = [" ".join(f"word{number * step % 97}" for number in range(30)) for step in range(1, NUM_DOCUMENTS + 1)]
     tokenizer = train_tokenizer(iter(texts), TokenizerConfig(vocabulary_size=VOCABULARY))
     save_tokenizer(tokenizer, folder / TOKENIZER, SEQUENCE_LENGTH)
@@ -48,6 +48,7 @@ def write_shards(folder: Path) -> None:
     (folder / CORPORA).write_text(json.dumps([corpus.model_dump()]))
     layout = ShardsLayout(examples="texts", sequence_length=SEQUENCE_LENGTH)
     (folder / LAYOUT).write_text(layout.model_dump_json())
+    return packer.num_sequences
 
 
 def publish_shards(store: Store) -> Manifest:
@@ -55,8 +56,8 @@ def publish_shards(store: Store) -> Manifest:
     request = StageRequest(kind="tokenized_shards", name="words", inputs={}, parameters={}, code_version="1")
 
     def make(folder: Path) -> Made:
-        write_shards(folder)
-        return Made({}, Classification.CONFIDENTIAL)
+        counts = {"sequences": write_shards(folder), "sequence_length": SEQUENCE_LENGTH, "vocabulary": VOCABULARY}
+        return Made(counts, Classification.CONFIDENTIAL)
 
     return store.obtain(request, make).manifest
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from adapting import one_rank, publish_base, publish_chats
+from deepspeed.accelerator.cuda_accelerator import CUDA_Accelerator
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
@@ -23,7 +24,7 @@ from forge_pipelines.training.recipe import Recipe, recipe_of
 from forge_pipelines.training.stage import train
 from forge_pipelines.training.worker.arguments import check_compiler
 from forge_pipelines.training.worker.samples import SamplesInOrder
-from forge_pipelines.training.worker.zero import deepspeed_config
+from forge_pipelines.training.worker.zero import adjust_deepspeed, deepspeed_config
 
 TEXTS: Examples = "texts"
 
@@ -249,3 +250,10 @@ def test_gradient_checkpointing_offload_and_the_whole_configuration_leave_traini
     assert other.key != plain.key
     weights = [{file.path: file.sha256 for file in each.files}["model.safetensors"] for each in (plain, other)]
     assert weights[0] == weights[1]
+
+
+def test_deepspeed_asks_cuda_for_memory_whatever_a_lease_calls_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-86ec9c67-c95e-609d-2d84-71bf43e035ad")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _index: (7, 9))
+    adjust_deepspeed(settled({}))
+    assert CUDA_Accelerator().available_memory() == 7

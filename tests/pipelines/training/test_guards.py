@@ -30,6 +30,7 @@ from forge_pipelines.training.ranks import TrainingEnvironment
 from forge_pipelines.training.recipe import recipe_of
 from forge_pipelines.training.stage import train
 from forge_pipelines.training.vigil import Vigil, sentence_of
+from forge_pipelines.training.worker.determinism import add_in_one_order
 from forge_pipelines.training.worker.failures import named
 from forge_pipelines.training.worker.watch import Watch
 
@@ -314,6 +315,19 @@ def test_a_batch_without_a_label_ends_training_before_its_step_and_names_its_doc
     ):
         train("tiny", masked, config, store, environment, lambda each: steps.append(each.done))
     assert max(steps) == 2
+
+
+def test_an_operation_that_adds_up_in_no_fixed_order_is_a_sentence(job: TrainingJob) -> None:
+    add_in_one_order()
+    try:
+        with pytest.raises(RuntimeError) as caught:
+            torch.zeros(3).put_(torch.tensor([1]), torch.ones(1))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert str(named(caught.value, job)) == (
+        "this network computes put_, which CUDA adds up in no fixed order; "
+        "set training.deterministic: false, and a resumed training is no longer bit by bit the same"
+    )
 
 
 def test_steps_that_had_nothing_to_learn_do_not_count_in_what_a_loss_jumps_from(job: TrainingJob) -> None:

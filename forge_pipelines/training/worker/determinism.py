@@ -1,6 +1,8 @@
-"""On GPUs, sums in one order: else attention's gradients differ a little from run to run, and so does all that follows.
+"""Sums in one order: else gradients differ a little from run to run, and so does all that follows.
 
-See PyTorch's notes on reproducibility. Its processes must also run with ``CUBLAS_WORKSPACE_CONFIG``.
+On GPUs those of attention do, and compiled on a CPU those of the embedding; what is not compiled adds up in one order
+on a CPU anyway. See PyTorch's notes on reproducibility. On GPUs ``CUBLAS_WORKSPACE_CONFIG`` must stand in the
+environment, too.
 """
 
 import re

@@ -35,7 +35,7 @@ def named(error: Exception, job: TrainingJob) -> ForgeError | None:
         return PlatformError(f"the disk that holds {where} is full; {advice}")
     if operation := next(filter(None, map(operation_without_order, chain)), None):
         return ConfigError(
-            f"this network computes {operation}, which CUDA adds up in no fixed order; "
+            f"this network computes {operation}, which torch adds up in no fixed order; "
             "set training.deterministic: false, and a resumed training is no longer bit by bit the same"
         )
     return error if isinstance(error, ForgeError) else None

@@ -39,7 +39,7 @@ def train_rank(job: TrainingJob, rank: int, report: Report, heart: Heart) -> Non
     started = time.monotonic()
     check_compiler(job.recipe)
     adjust_deepspeed(job.recipe)
-    if job.device == "cuda" and job.recipe.deterministic:
+    if job.recipe.deterministic and (job.device == "cuda" or job.recipe.compile):
         add_in_one_order()
     _join(job, rank)
     shards = open_shards(job.shards)

@@ -15,9 +15,11 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
 from forge_pipelines.errors import ConfigError
+from forge_pipelines.manifest import Manifest
+from forge_pipelines.progress import OnProgress, Progress, silent
 from forge_pipelines.shards.config import Examples
 from forge_pipelines.shards.reading import open_shards
-from forge_pipelines.store import Store
+from forge_pipelines.store import Store, hash_file
 from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.ranks import TrainingEnvironment
 from forge_pipelines.training.recipe import Recipe, recipe_of
@@ -27,6 +29,7 @@ from forge_pipelines.training.worker.samples import SamplesInOrder
 from forge_pipelines.training.worker.zero import adjust_deepspeed, deepspeed_config
 
 TEXTS: Examples = "texts"
+WEIGHTS = "model.safetensors"
 
 
 def said(deepspeed: Mapping[str, Any], **recipe: Any) -> TrainingConfig:
@@ -211,20 +214,37 @@ def test_what_deepspeed_itself_refuses_ends_in_one_sentence(store: Store, tmp_pa
     assert "\n" not in str(error.value)
 
 
-def test_a_compiled_network_has_the_loss_of_the_plain_one(store: Store, tmp_path: Path, forge_cache: Path) -> None:
-    base = publish_base(store, num_hidden_layers=1)
-    shards = publish_chats(store, base, TEXTS)
+def test_a_compiled_network_has_the_loss_of_the_plain_one_and_goes_on_bit_by_bit_after_a_kill(
+    tmp_path: Path, forge_cache: Path
+) -> None:
     environment = TrainingEnvironment(forge_cache, tmp_path / "logs")
-    recipe = one_rank(steps=2, compile=True, batch_sequences=2)
-    published = train("tiny", shards, recipe, store, environment).manifest
+    recipe = one_rank(steps=6, compile=True, batch_sequences=8, checkpoint_every_steps=2)
+
+    def compiled(store: Store, on_progress: OnProgress = silent) -> Manifest:
+        shards = publish_chats(store, publish_base(store, num_hidden_layers=1), TEXTS)
+        return train("tiny", shards, recipe, store, environment, on_progress).manifest
+
+    def kill(progress: Progress) -> None:
+        if progress.done == 3:
+            raise KeyboardInterrupt
+
+    whole, killed = (Store(str(tmp_path / name / "store"), tmp_path / name / "scratch") for name in ("whole", "killed"))
+    published = compiled(whole)
     assert list((forge_cache / "inductor").rglob("*.so"))
-    network = AutoModelForCausalLM.from_pretrained(store.open(base))
-    rows = SamplesInOrder(open_shards(store.open(shards)), recipe_of(recipe, None, None, "fp32")).__getitems__([0, 1])
+    base, shards = whole.latest("small", "base_model"), whole.latest(TEXTS, "tokenized_shards")
+    network = AutoModelForCausalLM.from_pretrained(whole.open(base))
+    samples = SamplesInOrder(open_shards(whole.open(shards)), recipe_of(recipe, None, None, "fp32"))
     with torch.no_grad():
-        loss = network(**rows, use_cache=False).loss.item()
-    history = json.loads((store.open(published) / "history.json").read_text())
+        loss = network(**samples.__getitems__(range(8)), use_cache=False).loss.item()
+    history = json.loads((whole.open(published) / "history.json").read_text())
     assert history[0]["loss"] == pytest.approx(loss, rel=1e-5)
-    assert history[1]["loss"] < history[0]["loss"]
+    assert history[-1]["loss"] < history[0]["loss"]
+
+    with pytest.raises(KeyboardInterrupt):
+        compiled(killed, kill)
+    again = compiled(killed)
+    assert again.measured["resumed_from_step"] == 2
+    assert hash_file(killed.open(again) / WEIGHTS) == hash_file(whole.open(published) / WEIGHTS)
 
 
 def test_without_a_compiler_nothing_is_compiled_in_one_sentence(

@@ -325,7 +325,7 @@ def test_an_operation_that_adds_up_in_no_fixed_order_is_a_sentence(job: Training
     finally:
         torch.use_deterministic_algorithms(False)
     assert str(named(caught.value, job)) == (
-        "this network computes put_, which CUDA adds up in no fixed order; "
+        "this network computes put_, which torch adds up in no fixed order; "
         "set training.deterministic: false, and a resumed training is no longer bit by bit the same"
     )
 

@@ -118,8 +118,11 @@ def test_from_two_ranks_to_one_and_back_every_sample_is_read_once_and_the_losses
     launches.launch(1, back_to=6)
     made = launches.launch(2)
     assert made is not None
-    for first, seen in zip((0, 3 * BATCH, 6 * BATCH), launches.seen, strict=True):
-        assert seen == list(range(first, first + len(seen))), "each sample once, from the checkpoint's next one on"
+    for first, last, seen in zip((0, 3, 6), (4, 7, STEPS), launches.seen, strict=True):
+        # A rank that was stopped may have read further than the other.
+        wanted = range(first * BATCH, last * BATCH)
+        assert seen[: len(wanted)] == [*wanted], "each sample once, from the checkpoint's next one on"
+        assert len({*seen}) == len(seen)
     assert launches.seen[2][-1] == STEPS * BATCH - 1
     assert launches.losses == pytest.approx(control, rel=1e-5)
     assert made.manifest.measured["world_sizes"] == [2, 1, 2]

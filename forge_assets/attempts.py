@@ -11,6 +11,7 @@ import dagster as dg
 from forge_assets.automation.runs import MODEL_TAG
 from forge_assets.faults import named_faults, sentence_of
 from forge_assets.settings import Settings, load_settings, step_place
+from forge_pipelines.gpu.energy import EnergyMeter
 from forge_pipelines.gpu.inventory import devices
 from forge_pipelines.gpu.request import GpuRequest
 from forge_pipelines.ledger.addresses import addresses
@@ -43,10 +44,13 @@ def _counted(context: dg.AssetExecutionContext) -> Iterator[None]:
     settings = load_settings()
     ledger, operation = ledger_of(settings), context.op_execution_context
     request = GpuRequest.of_tags(operation.op.tags)
-    gpus = request.count if devices(settings.gpu_inventory) else 0
+    there = devices(settings.gpu_inventory)
+    gpus = request.count if there else 0
     step = str(operation.op_handle)
     key = AttemptKey(run=context.run_id, step=step, attempt=context.retry_number + 1)
     ledger.begin(key, context.run.tags.get(MODEL_TAG) or context.asset_key.path[0], socket.gethostname(), gpus)
+    # A step that no executor leases devices for has its container's, all of them.
+    energy = EnergyMeter([device.uuid for device in there if gpus])
     started, cpu_before = time.monotonic(), _cpu_seconds()
     end = AttemptEnd(outcome="succeeded")
     try:
@@ -60,7 +64,7 @@ def _counted(context: dg.AssetExecutionContext) -> Iterator[None]:
     finally:
         wall = time.monotonic() - started
         used = {"wall_seconds": wall, "cpu_seconds": _cpu_seconds() - cpu_before, "gpu_seconds": gpus * wall}
-        ledger.end(key, end.model_copy(update=used))
+        ledger.end(key, end.model_copy(update={**used, "energy_joules": energy.joules(seconds_old=0)}))
 
 
 def _cpu_seconds() -> float:

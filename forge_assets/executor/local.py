@@ -129,7 +129,8 @@ class LocalSteps(StepHandler):
         launch.end, launch.ended = end, time.monotonic()
         if launch.cancelled:
             self._outcomes.cancel(launch.attempt)
-        usage = Usage(wall_seconds=end.wall_seconds, cpu_seconds=end.cpu_seconds, devices=end.devices)
+        used = end.model_dump(include={"wall_seconds", "cpu_seconds", "energy_joules", "devices"})
+        usage = Usage.model_validate(used)
         self._outcomes.use(launch.attempt, usage)
 
     def _fail_the_silent(self) -> None:

@@ -17,10 +17,11 @@ from forge_pipelines.manifest import Value
 
 
 class Usage(Value):
-    """What a step's processes used, all of them gone; times in seconds."""
+    """What a step's processes used, all of them gone; ``energy_joules`` is None where nobody counts it."""
 
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    energy_joules: float | None = None
     devices: tuple[str, ...] = ()
 
 
@@ -112,5 +113,6 @@ class Outcomes:
             wall_seconds=attempt.usage.wall_seconds,
             cpu_seconds=attempt.usage.cpu_seconds,
             gpu_seconds=len(attempt.usage.devices) * attempt.usage.wall_seconds,
+            energy_joules=attempt.usage.energy_joules,
         )
         self.ledger.end(attempt.key, end)

@@ -28,6 +28,7 @@ from forge_assets.leasing import leased
 from forge_assets.settings import STEP_VARIABLE, exported
 from forge_pipelines import processes
 from forge_pipelines.errors import ForgeError
+from forge_pipelines.gpu.energy import EnergyMeter
 from forge_pipelines.gpu.request import GpuRequest
 from forge_pipelines.manifest import Value
 
@@ -53,6 +54,7 @@ class StepEnd(Value):
         out_of_memory: a process of this machine was killed for its memory meanwhile.
         wall_seconds: since the step began to work; the wait for its devices is left out.
         cpu_seconds: of all its processes.
+        energy_joules: drawn by its devices meanwhile; None where nobody counts it.
         devices: the names of those it held.
     """
 
@@ -61,6 +63,7 @@ class StepEnd(Value):
     out_of_memory: bool = False
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    energy_joules: float | None = None
     devices: tuple[str, ...] = ()
 
 
@@ -115,6 +118,7 @@ def _keep(order: StepOrder, server_pid: int, reports: socket.socket) -> None:
             leased(order.gpus, order.run, order.step.replace("__", "/"), said) as held,
         ):
             end = end.model_copy(update={"devices": tuple(f"{device.name} ({device.uuid})" for device in held)})
+            energy = EnergyMeter([device.uuid for device in held])
             kills, started = _out_of_memory_kills(), time.monotonic()
             try:
                 code = processes.guard(server_pid, lambda: _work(order.arguments))
@@ -126,6 +130,7 @@ def _keep(order: StepOrder, server_pid: int, reports: socket.socket) -> None:
                         "out_of_memory": _out_of_memory_kills() > kills,
                         "wall_seconds": time.monotonic() - started,
                         "cpu_seconds": usage.ru_utime + usage.ru_stime,
+                        "energy_joules": energy.joules(seconds_old=0),
                     }
                 )
     except ForgeError as error:

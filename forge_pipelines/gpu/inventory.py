@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from forge_pipelines.errors import ConfigError
+from forge_pipelines.gpu.nvml import nvml
 from forge_pipelines.gpu.request import GpuRequest
 from forge_pipelines.manifest import Value
 
@@ -89,27 +90,19 @@ def _declared(path: Path) -> Iterator[Device]:
 
 
 def _found() -> Iterator[Device]:
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded, pynvml.NVMLError_NoPermission):
-        return
-    try:
-        for index in range(pynvml.nvmlDeviceGetCount()):
+    with nvml() as library:
+        for index in range(library.nvmlDeviceGetCount() if library else 0):
             try:
-                yield _device(pynvml, index)
-            except pynvml.NVMLError_GpuIsLost:
+                yield _device(library, index)
+            except library.NVMLError_GpuIsLost:
                 continue  # fallen off the bus: the machine has one less
-    finally:
-        pynvml.nvmlShutdown()
 
 
-def _device(pynvml: Any, index: int) -> Device:
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+def _device(library: Any, index: int) -> Device:
+    handle = library.nvmlDeviceGetHandleByIndex(index)
     return Device(
         index=index,
-        uuid=pynvml.nvmlDeviceGetUUID(handle),
-        name=pynvml.nvmlDeviceGetName(handle),
-        memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+        uuid=library.nvmlDeviceGetUUID(handle),
+        name=library.nvmlDeviceGetName(handle),
+        memory_bytes=int(library.nvmlDeviceGetMemoryInfo(handle).total),
     )

@@ -1,4 +1,4 @@
-"""Every attempt at a step: who ran it, how it ended, and the seconds that it took of walls, CPUs and GPUs."""
+"""Every attempt at a step: who ran it, how it ended, and what it took: seconds of walls, CPUs and GPUs, and energy."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -33,6 +33,7 @@ class AttemptEnd(Value):
         wall_seconds: while it worked; its wait for GPUs is left out.
         cpu_seconds: of all its processes.
         gpu_seconds: devices times seconds held.
+        energy_joules: drawn by the devices meanwhile; None where nobody counts it.
     """
 
     outcome: Outcome
@@ -41,6 +42,7 @@ class AttemptEnd(Value):
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
     gpu_seconds: float = 0.0
+    energy_joules: float | None = None
 
 
 class Attempt(Value):
@@ -60,6 +62,7 @@ class Attempt(Value):
     wall_seconds: float | None
     cpu_seconds: float | None
     gpu_seconds: float | None
+    energy_joules: float | None
 
 
 class Attempts:
@@ -88,10 +91,11 @@ class Attempts:
         """
         self._execute(
             "UPDATE attempts SET ended_at = now(), outcome = %s, reason = %s, devices = %s, wall_seconds = %s, "
-            "cpu_seconds = %s, gpu_seconds = %s WHERE run = %s AND step = %s AND attempt = %s AND ended_at IS NULL",
+            "cpu_seconds = %s, gpu_seconds = %s, energy_joules = %s "
+            "WHERE run = %s AND step = %s AND attempt = %s AND ended_at IS NULL",
             (
                 *(end.outcome, end.reason, list(end.devices), end.wall_seconds, end.cpu_seconds, end.gpu_seconds),
-                *(key.run, key.step, key.attempt),
+                *(end.energy_joules, key.run, key.step, key.attempt),
             ),
         )
 

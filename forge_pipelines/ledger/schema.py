@@ -25,6 +25,7 @@ _MIGRATIONS = (
     );
     CREATE INDEX attempts_by_model ON attempts (model, started_at);
     """,
+    "ALTER TABLE attempts ADD COLUMN energy_joules double precision",
 )
 
 

@@ -7,6 +7,7 @@ long as in fp32. So the choice goes by what the device has, which stays the same
 from pathlib import Path
 from typing import Literal
 
+from forge_pipelines.gpu.nvml import nvml
 from forge_pipelines.training.config import TrainingConfig
 
 _TILES = "amx_bf16"
@@ -41,14 +42,6 @@ def has_fast_bf16(device: Literal["cpu", "cuda"], cpu: Path = Path("/proc/cpuinf
 
 def _capabilities() -> list[tuple[int, int]]:
     """Return the compute capability, major and minor, of each of this machine's GPUs; none without a driver."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded, pynvml.NVMLError_NoPermission):
-        return []
-    try:
-        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-        return [pynvml.nvmlDeviceGetCudaComputeCapability(handle) for handle in handles]
-    finally:
-        pynvml.nvmlShutdown()
+    with nvml() as library:
+        handles = map(library.nvmlDeviceGetHandleByIndex, range(library.nvmlDeviceGetCount())) if library else ()
+        return [library.nvmlDeviceGetCudaComputeCapability(handle) for handle in handles]

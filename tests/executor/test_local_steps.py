@@ -136,6 +136,7 @@ def test_the_ledger_has_the_seconds_of_every_attempt(told: Told) -> None:
     (both,) = told.ledger("asks/for_both")
     assert both.wall_seconds is not None and both.gpu_seconds == pytest.approx(2 * both.wall_seconds)
     assert both.devices == ("Trial (GPU-0)", "Trial (GPU-1)")
+    assert both.energy_joules is None  # nobody counts that of declared devices
 
 
 def test_a_step_that_asks_for_one_of_two_devices_is_given_a_lease(told: Told) -> None:

@@ -5,11 +5,11 @@ import time
 import torch
 from transformers import PreTrainedModel
 
+from forge_pipelines.gpu.energy import EnergyMeter
 from forge_pipelines.progress import Pace
 from forge_pipelines.training.cards import find_card
 from forge_pipelines.training.job import StepDone, TrainingJob
 from forge_pipelines.training.speed import flops_per_token
-from forge_pipelines.training.worker.energy import EnergyMeter
 from forge_pipelines.training.worker.sizing import shape_of, size_of
 
 
@@ -26,7 +26,7 @@ class Figures:
     def __init__(self, job: TrainingJob, network: PreTrainedModel, tokens_per_step: int, step: int) -> None:
         self._job, self._tokens_per_step = job, tokens_per_step
         self._seconds_a_token = _seconds_a_token(job, network, tokens_per_step // job.recipe.batch_sequences)
-        self._energy = EnergyMeter(job.world_size if job.device == "cuda" else 0)
+        self._energy = EnergyMeter(_uuids(job))
         self._first_step, self._started, self._pace = step, time.monotonic(), Pace(step)
 
     @property
@@ -61,6 +61,13 @@ class Figures:
             gpu_memory_bytes=self.gpu_memory_bytes,
             energy_joules=self._energy.joules(),
         )
+
+
+def _uuids(job: TrainingJob) -> list[str]:
+    """Return the names of the ranks' GPUs, one each, as NVML has them."""
+    numbers = range(job.world_size if job.device == "cuda" else 0)
+    found = (str(torch.cuda.get_device_properties(number).uuid) for number in numbers)
+    return [f"GPU-{uuid.removeprefix('GPU-')}" for uuid in found]
 
 
 def _seconds_a_token(job: TrainingJob, network: PreTrainedModel, sequence_length: int) -> float | None:

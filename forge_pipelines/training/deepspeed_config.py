@@ -4,6 +4,7 @@ A YAML file is checked when it is loaded, so nothing here imports torch or DeepS
 """
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 _AUTO = "auto"
@@ -39,6 +40,18 @@ _REFUSED: Mapping[str, str] = {
     "scheduler": "the learning rate follows training.schedule and training.warmup_steps",
 }
 """Sections that may not stand there, unless they say that they are not enabled."""
+_HANDED_ON = (
+    *("activation_checkpointing", "aio", "bf16", "comms_logger", "communication_data_type", "compile"),
+    *("compression_training", "data_types", "dataloader_drop_last", "disable_allgather", "disable_python_gc"),
+    *("dump_state", "eigenvalue", "expert_parallel", "gradient_allreduce_op", "gradient_predivide_factor"),
+    *("graph_harvesting", "hybrid_engine", "log_level", "managed_gradient_accumulation", "memory_breakdown"),
+    *("prescale_gradients", "progressive_layer_drop", "quantize_training", "seq_parallel_communication_data_type"),
+    *("sparse_attention", "sparse_gradients", "steps_per_print", "timers", "use_data_before_expert_parallelism"),
+    *("vocabulary_size", "wall_clock_breakdown", "weight_quantization", "zero_allow_untested_optimizer"),
+    *("zero_force_ds_cpu_optimizer", "zero_optimization"),
+)
+KEYS = frozenset((*_HANDED_ON, *_REFUSED, *(path.partition(".")[0] for path in _NOT_HANDED_ON)))
+"""All that DeepSpeed looks for; what has another name it would not look at, and say nothing."""
 
 
 def complete(said: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,6 +79,7 @@ def find_contradiction(given: Mapping[str, Any], recipe: Mapping[str, Any], rank
     """
     return (
         _find_refused(given)
+        or _find_unknown(given)
         or _find_odd(given)
         or _find_other_optimizer(given)
         or next(_differences(given, recipe), None)
@@ -118,6 +132,15 @@ def _find_refused(given: Mapping[str, Any]) -> str | None:
         enabled = section.get("enabled", True) if isinstance(section, Mapping) else section
         if enabled not in (None, False, _AUTO):
             return f"deepspeed.{key} may not stand there, because {reason}; remove it"
+    return None
+
+
+def _find_unknown(given: Mapping[str, Any]) -> str | None:
+    for key in given:
+        if key not in KEYS:
+            meant = get_close_matches(key, KEYS, 1)
+            advice = f"write {meant[0]}" if meant else "remove it"
+            return f"deepspeed.{key} is nothing that DeepSpeed knows; {advice}"
     return None
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from adapting import one_rank, publish_base, publish_chats
 from deepspeed.accelerator.cuda_accelerator import CUDA_Accelerator
+from deepspeed.runtime.config import DeepSpeedConfig
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
@@ -21,6 +22,7 @@ from forge_pipelines.shards.config import Examples
 from forge_pipelines.shards.reading import open_shards
 from forge_pipelines.store import Store, hash_file
 from forge_pipelines.training.config import TrainingConfig
+from forge_pipelines.training.deepspeed_config import KEYS
 from forge_pipelines.training.ranks import TrainingEnvironment
 from forge_pipelines.training.recipe import Recipe, recipe_of
 from forge_pipelines.training.stage import train
@@ -270,6 +272,28 @@ def test_gradient_checkpointing_offload_and_the_whole_configuration_leave_traini
     assert other.key != plain.key
     weights = [{file.path: file.sha256 for file in each.files}["model.safetensors"] for each in (plain, other)]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(("key", "advice"), [("zero_optimisation", "write zero_optimization"), ("fast", "remove it")])
+def test_a_key_that_deepspeed_does_not_know_is_refused(key: str, advice: str) -> None:
+    with pytest.raises(ValidationError, match=rf"deepspeed\.{key} is nothing that DeepSpeed knows; {advice}"):
+        said({key: {"stage": 2}})
+
+
+def test_every_key_that_deepspeed_looks_for_is_known() -> None:
+    looked_for = set[str]()
+
+    class Watched(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            looked_for.add(key)
+            return super().get(key, default)
+
+        def __contains__(self, key: object) -> bool:
+            looked_for.add(str(key))
+            return super().__contains__(key)
+
+    DeepSpeedConfig(Watched(train_batch_size=1))
+    assert {"zero_optimization", "steps_per_print"} < looked_for <= KEYS
 
 
 def test_deepspeed_asks_cuda_for_memory_whatever_a_lease_calls_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

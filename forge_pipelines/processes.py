@@ -43,6 +43,12 @@ KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 It would give it back to the kernel, which fills every page with zeros again: an eighth of a training's time.
 """
 
+NOTHING_LEAVES = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
+"""For a command that uses Hugging Face's libraries: they fetch nothing, and tell nobody."""
+
+NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
+"""For a command that is to see no GPU."""
+
 
 def available_cores() -> int:
     """Return how many of this machine's cores this process may use."""

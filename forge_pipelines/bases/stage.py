@@ -28,7 +28,7 @@ PROVENANCE = "provenance.json"
 ROLE = "base:"
 """What stands before a base's name among the inputs of what was made from it."""
 
-_OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": ""}
+_ENVIRONMENT = {**processes.NOTHING_LEAVES, **processes.NO_GPU}
 
 
 def import_base(config: BaseConfig, store: Store, log: Path, on_progress: OnProgress = silent) -> Publication:
@@ -131,7 +131,7 @@ class _Maker:
         said: list[Converted | Refused] = []
         command = [sys.executable, "-m", "forge_pipelines.bases.worker", str(job_path)]
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        code = processes.run(command, lambda line: said.append(from_line(line)), environment=_OFFLINE, log=self.log)
+        code = processes.run(command, lambda line: said.append(from_line(line)), environment=_ENVIRONMENT, log=self.log)
         for end in said:
             if isinstance(end, Refused):
                 raise DataError(f"{self.handed.path} cannot be brought in: {end.message}")

@@ -16,7 +16,8 @@ from forge_pipelines.evaluation.scored import Spans
 from forge_pipelines.manifest import Value
 from forge_pipelines.progress import OnProgress, Progress
 
-OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+_ANYWHERE = {**processes.NOTHING_LEAVES, "TOKENIZERS_PARALLELISM": "false"}
+_ON_A_CPU = {**_ANYWHERE, **processes.KEEPS_MEMORY, **processes.NO_GPU}
 
 
 class ScoringJob(Value):
@@ -134,8 +135,7 @@ def score(items: Items, job: ScoringJob, log: Path, on_progress: OnProgress) -> 
     job_path = job.workspace / "job.json"
     job_path.write_text(job.model_dump_json())
     listener = _Listener(on_progress)
-    on_cpu = {**processes.KEEPS_MEMORY, "CUDA_VISIBLE_DEVICES": ""}
-    environment = OFFLINE if job.device == "cuda" else {**OFFLINE, **on_cpu}
+    environment = _ANYWHERE if job.device == "cuda" else _ON_A_CPU
     command = [sys.executable, "-m", "forge_pipelines.evaluation.worker", str(job_path)]
     log.parent.mkdir(parents=True, exist_ok=True)
     code = processes.run(command, listener.hear, environment=environment, log=log)

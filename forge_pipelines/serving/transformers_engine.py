@@ -26,7 +26,6 @@ from forge_pipelines.serving.refusal import Refusal
 _HOST = "127.0.0.1"
 _START_SECONDS = 600
 _SILENCE_SECONDS = 600  # a long prompt is read without a word
-_NOTHING_LEAVES = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
 _COMMAND = "from transformers.cli.transformers import main; main()"
 
 
@@ -120,7 +119,7 @@ class TransformersEngine:
             serve = ("serve", f"/proc/self/fd/{descriptor}", "--host", _HOST, "--port", port)
             return processes.start(
                 [sys.executable, "-P", "-c", _COMMAND, *serve],
-                environment=_NOTHING_LEAVES,
+                environment=processes.NOTHING_LEAVES,
                 log=self._log,
                 family=True,
                 pass_descriptors=[descriptor],

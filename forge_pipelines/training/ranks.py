@@ -112,12 +112,11 @@ def _variables(job: TrainingJob, environment: TrainingEnvironment) -> Mapping[st
         "TORCH_EXTENSIONS_DIR": str(environment.cache_folder / "torch_extensions"),
         "TRITON_CACHE_DIR": str(environment.cache_folder / "triton"),
         "TORCHINDUCTOR_CACHE_DIR": str(environment.cache_folder / "inductor"),
-        # The ranks of one machine talk over loopback alone, and nothing is fetched or told.
+        # The ranks of one machine talk over loopback alone.
         "GLOO_SOCKET_IFNAME": "lo",
         "NCCL_SOCKET_IFNAME": "lo",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
+        **processes.NOTHING_LEAVES,
     }
     if job.device == "cuda":
         return {**variables, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # without it, cuBLAS may add up in another order
-    return {**variables, **processes.KEEPS_MEMORY, "CUDA_VISIBLE_DEVICES": ""}
+    return {**variables, **processes.KEEPS_MEMORY, **processes.NO_GPU}

@@ -16,7 +16,7 @@ from forge_pipelines.manifest import Value
 from forge_pipelines.training.config import LoraConfig
 from forge_pipelines.training.recipe import Recipe
 
-_OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": ""}
+_ENVIRONMENT = {**processes.NOTHING_LEAVES, **processes.NO_GPU, **processes.KEEPS_MEMORY}
 
 
 class SizingJob(Value):
@@ -143,7 +143,7 @@ def size_up(name: str, job: SizingJob, log: Path) -> Sized:
         path = Path(folder) / "job.json"
         path.write_text(job.model_copy(update={"parent_pid": os.getpid()}).model_dump_json())
         command = [sys.executable, "-m", "forge_pipelines.training.worker.sizing", str(path)]
-        environment = {**_OFFLINE, **processes.KEEPS_MEMORY, "OMP_NUM_THREADS": str(job.threads)}
+        environment = {**_ENVIRONMENT, "OMP_NUM_THREADS": str(job.threads)}
         code = processes.run(
             command, lambda line: said.append(_END.validate_json(line)), environment=environment, log=log
         )

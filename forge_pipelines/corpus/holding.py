@@ -33,13 +33,15 @@ class Held:
     Attributes:
         expectations: what became of each, JSON.
         data_docs: a page of HTML.
-        lengths: the picture of documents' lengths, PNG.
+        picture: documents' lengths as PNG, for Dagster.
+        drawing: the same as SVG, for the report.
         warnings: a sentence for each expectation that only warns and does not hold.
     """
 
     expectations: str
     data_docs: str
-    lengths: bytes
+    picture: bytes
+    drawing: bytes
     warnings: Sequence[str]
 
 
@@ -63,10 +65,11 @@ def prepare(argument: str) -> Callable[[Written], Held]:
 def _hold(config: CorpusConfig, built: Built, written: Written) -> Held:
     findings = hold(config, built, written.folder / TABLE)
     findings.require(config.name)
-    findings = findings.with_more(written.warnings)
+    findings, lengths = findings.with_more(written.warnings), read_lengths(written.folder)
     return Held(
         expectations=json.dumps(findings.rows(), indent=2, sort_keys=True) + "\n",
         data_docs=data_docs_page(config.name, findings),
-        lengths=draw_lengths(read_lengths(written.folder)),
+        picture=draw_lengths(lengths, "png"),
+        drawing=draw_lengths(lengths, "svg"),
         warnings=[warning.sentence for warning in findings.failed("warning")],
     )

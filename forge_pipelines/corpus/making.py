@@ -91,7 +91,7 @@ class Making:
             held: Held = expecting(Written(folder, tally.thin_sources(self.config.contributions)))
         self._publish(held, folder)
         classification = Classification.strictest(each.classification for each in (*self.sources, *self.held_out))
-        page = render_page(self.config.name, classification.value, tally, numbers, held.lengths, held.warnings)
+        page = render_page(self.config.name, classification.value, tally, numbers, held.drawing, held.warnings)
         (folder / PAGE).write_text(page)
         return Made({**tally.counts(), **numbers, "warnings": len(held.warnings)}, classification)
 
@@ -205,7 +205,7 @@ class Making:
         (folder / EXPECTATIONS).write_text(held.expectations)
         (folder / DATA_DOCS).mkdir()
         (folder / DATA_DOCS / "index.html").write_text(held.data_docs)
-        (folder / LENGTHS_PICTURE).write_bytes(held.lengths)
+        (folder / LENGTHS_PICTURE).write_bytes(held.picture)
 
     @property
     def _total(self) -> int:

@@ -26,7 +26,7 @@ def render_page(
         classification: its label, shown at its head.
         tally: what became of the documents.
         near_copies: what there is to say of near-copies, as `Resolution.counts` gives it.
-        lengths: the picture of documents' lengths, as PNG.
+        lengths: the picture of documents' lengths, as SVG.
         warnings: a sentence for each expectation that only warns and does not hold, and for each source of which little
             is left.
     """
@@ -42,7 +42,7 @@ def render_page(
         sources=tally.by_source(),
         rules=_by_rule(tally),
         near_copies=near_copies,
-        lengths=f"data:image/png;base64,{base64.b64encode(lengths).decode()}",
+        lengths=f"data:image/svg+xml;base64,{base64.b64encode(lengths).decode()}",
         warnings=warnings,
     )
 

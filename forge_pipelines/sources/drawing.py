@@ -1,6 +1,7 @@
 """The picture of documents' lengths, drawn by a library that takes long to load: work that is prepared aside."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from forge_pipelines.engine.work import Work
 from forge_pipelines.pictures import draw_lengths
@@ -15,4 +16,4 @@ def prepare(_: str) -> Callable[[Sequence[int]], bytes]:
     """Load the library."""
     import matplotlib.figure  # noqa: F401
 
-    return draw_lengths
+    return partial(draw_lengths, image_format="png")

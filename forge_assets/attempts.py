@@ -49,8 +49,8 @@ def _counted(context: dg.AssetExecutionContext) -> Iterator[None]:
     step = str(operation.op_handle)
     key = AttemptKey(run=context.run_id, step=step, attempt=context.retry_number + 1)
     ledger.begin(key, context.run.tags.get(MODEL_TAG) or context.asset_key.path[0], socket.gethostname(), gpus)
-    # A step that no executor leases devices for has its container's, all of them.
-    energy = EnergyMeter([device.uuid for device in there if gpus])
+    # A container has its step's devices alone; where there are more, it is not known which of them are the step's.
+    energy = EnergyMeter([device.uuid for device in there] if gpus == len(there) else [])
     started, cpu_before = time.monotonic(), _cpu_seconds()
     end = AttemptEnd(outcome="succeeded")
     try:

@@ -14,16 +14,15 @@ from forge_assets.executor.workers import HOST_TAG, forget_finished, here, worke
 from forge_assets.settings import Settings, exported
 from forge_pipelines.ledger.addresses import Databases
 from forge_pipelines.ledger.postgres import exclusive, postgres, writing_to
+from forge_pipelines.processes import NOTHING_LEAVES
 
-NOTHING_LEAVES = {
+NOTHING_LEAVES_A_STEP = {
+    **NOTHING_LEAVES,
     "DAGSTER_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "GX_ANALYTICS_ENABLED": "false",
-    "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_UPDATE_CHECK": "1",
 }
 
 
@@ -87,7 +86,7 @@ def end_lost_runs(instance: dg.DagsterInstance, settings: Settings) -> None:
 
 def _variables(settings: Settings, databases: Databases) -> Mapping[str, str]:
     return {
-        **NOTHING_LEAVES,
+        **NOTHING_LEAVES_A_STEP,
         "DAGSTER_HOME": str(settings.home),
         "FORGE_HOME": str(settings.home),
         "FORGE_STORE": settings.store,

@@ -30,7 +30,7 @@ def show_attempts(name: str, settings: Settings) -> int:
     console.print(table, markup=False)
     used = [sum(getattr(attempt, f"{kind}_seconds") or 0.0 for attempt in attempts) for kind in ("wall", "cpu", "gpu")]
     counted = [attempt.energy_joules for attempt in attempts if attempt.energy_joules is not None]
-    energy = f", {sum(counted):,.0f} J on GPUs" if counted else ""
+    energy = f", {sum(counted):,.0f} J on GPUs (counted in {len(counted)})" if counted else ""
     console.print(f"{len(attempts)} attempts: {used[0]:,.1f} s, {used[1]:,.1f} CPU s, {used[2]:,.1f} GPU s{energy}")
     return 0
 

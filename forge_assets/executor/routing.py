@@ -14,7 +14,7 @@ from forge_assets.executor.cluster import cluster_of
 from forge_assets.executor.kubernetes import kubernetes_handler
 from forge_assets.executor.local import LocalSteps, only_step
 from forge_assets.executor.outcomes import OpenAttempt, Outcomes, Usage
-from forge_assets.instance import NOTHING_LEAVES
+from forge_assets.instance import NOTHING_LEAVES_A_STEP
 from forge_assets.settings import STEP_VARIABLE, Settings
 from forge_pipelines.errors import ConfigError
 from forge_pipelines.gpu.request import GpuRequest
@@ -44,7 +44,7 @@ class RoutedSteps(StepHandler):
             return cls(local, None, outcomes, all_steps=False)
         return cls(
             local,
-            kubernetes_handler(cluster, {**NOTHING_LEAVES, STEP_VARIABLE: "cluster"}),
+            kubernetes_handler(cluster, {**NOTHING_LEAVES_A_STEP, STEP_VARIABLE: "cluster"}),
             outcomes,
             all_steps=cluster.cpu_steps,
         )

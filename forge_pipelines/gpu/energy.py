@@ -21,7 +21,7 @@ class EnergyMeter:
         self._looked, self._joules = 0.0, None if self._before is None else 0.0
 
     def joules(self, *, seconds_old: float = _SECONDS_BETWEEN_LOOKS) -> float | None:
-        """Return what all devices together have drawn; None where nobody counts it.
+        """Return what all devices together have drawn; None where nobody counts it, or the counter began anew.
 
         Args:
             seconds_old: how long ago that may have been read; it takes a moment.
@@ -29,20 +29,26 @@ class EnergyMeter:
         now = time.monotonic()
         if self._before is not None and now - self._looked >= seconds_old:
             drawn = _drawn_joules(self._uuids)
-            self._looked, self._joules = now, None if drawn is None else drawn - self._before
+            self._looked = now
+            self._joules = None if drawn is None or drawn < self._before else drawn - self._before
         return self._joules
 
 
 def _drawn_joules(uuids: Sequence[str]) -> float | None:
-    """Return what devices have drawn since their driver was loaded."""
+    """Return what devices have drawn since their driver was loaded.
+
+    None where there is none of that name (a part of a device, under MIG), where it is older than Volta and does not
+    count, and where NVML fails otherwise: a figure must not end the work that it is about.
+    """
+    import pynvml
+
     if not uuids:
         return None
-    with nvml() as library:
-        if library is None:
-            return None
-        try:
+    try:
+        with nvml() as library:
+            if library is None:
+                return None
             handles = [library.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids]
             return float(sum(map(library.nvmlDeviceGetTotalEnergyConsumption, handles))) / 1000
-        # No such device (a part of one, under MIG), or one older than Volta, which does not count.
-        except (library.NVMLError_NotFound, library.NVMLError_NotSupported, library.NVMLError_InvalidArgument):
-            return None
+    except pynvml.NVMLError:
+        return None

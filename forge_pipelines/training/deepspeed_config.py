@@ -30,27 +30,31 @@ _FORMAT = "the number format is training.precision's"
 _CHECKPOINTS = "checkpoints are written and verified by Forge"
 _ORDER = "which sample comes when is the order function's"
 _FIGURES = "figures are shown by Forge, and nothing leaves this machine"
+_REMOVED = "DeepSpeed has removed it"
 _RANKS = "each rank reads samples of its own, and training.gpus says how many ranks there are"
 _REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("fp16", "amp", "bfloat16", "torch_autocast"), _FORMAT),
     **dict.fromkeys(("checkpoint", "datastates_ckpt", "nebula"), _CHECKPOINTS),
     **dict.fromkeys(("data_efficiency", "curriculum_learning"), _ORDER),
     **dict.fromkeys(("flops_profiler", "tensorboard", "wandb", "comet", "csv_monitor"), _FIGURES),
-    **dict.fromkeys(("elasticity", "autotuning", "tensor_parallel", "pipeline", "sequence_parallel_size"), _RANKS),
+    **dict.fromkeys(("elasticity", "autotuning", "tensor_parallel", "pipeline"), _RANKS),
+    **dict.fromkeys(("sequence_parallel_size", "data_parallel_size"), _RANKS),
+    **dict.fromkeys(("compression_training", "quantize_training", "sparse_gradients", "eigenvalue"), _REMOVED),
+    **dict.fromkeys(("sparse_attention", "graph_harvesting", "progressive_layer_drop"), _REMOVED),
     "scheduler": "the learning rate follows training.schedule and training.warmup_steps",
 }
 """Sections that may not stand there, unless they say that they are not enabled."""
 _HANDED_ON = (
-    *("activation_checkpointing", "aio", "bf16", "comms_logger", "communication_data_type", "compile"),
-    *("compression_training", "data_types", "dataloader_drop_last", "disable_allgather", "disable_python_gc"),
-    *("dump_state", "eigenvalue", "expert_parallel", "gradient_allreduce_op", "gradient_predivide_factor"),
-    *("graph_harvesting", "hybrid_engine", "log_level", "managed_gradient_accumulation", "memory_breakdown"),
-    *("prescale_gradients", "progressive_layer_drop", "quantize_training", "seq_parallel_communication_data_type"),
-    *("sparse_attention", "sparse_gradients", "steps_per_print", "timers", "use_data_before_expert_parallelism"),
+    *("activation_checkpointing", "aio", "bf16", "comms_logger", "communication_data_type", "compile", "data_types"),
+    *("dataloader_drop_last", "disable_allgather", "disable_python_gc", "dump_state", "expert_parallel"),
+    *("gradient_allreduce_op", "gradient_predivide_factor", "hybrid_engine", "log_level"),
+    *("managed_gradient_accumulation", "memory_breakdown", "prescale_gradients"),
+    *("seq_parallel_communication_data_type", "steps_per_print", "timers", "use_data_before_expert_parallelism"),
     *("vocabulary_size", "wall_clock_breakdown", "weight_quantization", "zero_allow_untested_optimizer"),
     *("zero_force_ds_cpu_optimizer", "zero_optimization"),
 )
-KEYS = frozenset((*_HANDED_ON, *_REFUSED, *(path.partition(".")[0] for path in _NOT_HANDED_ON)))
+_TAKEN = frozenset((*_HANDED_ON, *(path.partition(".")[0] for path in _NOT_HANDED_ON)))
+KEYS = _TAKEN | _REFUSED.keys()
 """All that DeepSpeed looks for; what has another name it would not look at, and say nothing."""
 
 
@@ -138,7 +142,7 @@ def _find_refused(given: Mapping[str, Any]) -> str | None:
 def _find_unknown(given: Mapping[str, Any]) -> str | None:
     for key in given:
         if key not in KEYS:
-            meant = get_close_matches(key, KEYS, 1)
+            meant = get_close_matches(key, _TAKEN, 1)
             advice = f"write {meant[0]}" if meant else "remove it"
             return f"deepspeed.{key} is nothing that DeepSpeed knows; {advice}"
     return None

@@ -65,6 +65,6 @@ def _convert(source: Path, target: Path, log: Path) -> int:
     return processes.run(
         [*worker, str(os.getpid()), str(source), str(target)],
         lambda _line: None,
-        environment={"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""},
+        environment={"DS_ACCELERATOR": "cpu", **processes.NO_GPU},
         log=log,
     )

@@ -87,6 +87,8 @@ def _require_same_recipe(title: str, earlier: Manifest, request: StageRequest, r
     if earlier.code_version != request.code_version:
         versions = f"{earlier.code_version}, and these are {request.code_version}"
         raise ConfigError(f"{title} was trained by other versions ({versions}); install the same, or {_ASK}")
+    if not here["deterministic"] and (here["compile"] or earlier.measured["device"] == "cuda"):
+        raise ConfigError(f"{title} was trained with deterministic: false, and nothing makes the same again; {_ASK}")
     other_ranks = sorted({*earlier.measured["world_sizes"]} - {ranks})
     if other_ranks:
         had = " and ".join(map(str, other_ranks))

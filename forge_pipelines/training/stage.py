@@ -37,13 +37,7 @@ __all__ = ["CODE_VERSION", "HISTORY", "RECORD", "train", "training_request"]
 CODE_VERSION = "4"
 LOSS_PICTURE = "loss.png"
 _LIBRARIES = ("torch", "transformers", "deepspeed")
-_WITHOUT_EFFECT_ON_RESULT = {
-    "checkpoint_every_steps",
-    "deterministic",
-    "gpus",
-    "keep_checkpoints",
-    "stall_seconds",
-}
+_WITHOUT_EFFECT_ON_RESULT = {"gpus", "keep_checkpoints", "checkpoint_every_steps", "stall_seconds"}
 
 
 def training_request(name: str, shards: Manifest, config: TrainingConfig) -> StageRequest:

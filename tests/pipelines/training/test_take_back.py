@@ -307,6 +307,14 @@ def test_another_recipe_other_shards_or_another_number_of_ranks_is_one_sentence(
     two = recipe(**{**TWICE, "gpus": {"count": 2}})
     with pytest.raises(ConfigError, match=rf"^{title} was trained by 1 rank\(s\), and .* asks for 2, .*gpus\.count"):
         copy.train(masked, config=two, rewind_from=copy.earlier)
+    loose = copy.earlier.model_copy(
+        update={
+            "parameters": {**copy.earlier.parameters, "deterministic": False},
+            "measured": {**copy.earlier.measured, "device": "cuda"},
+        }
+    )
+    with pytest.raises(ConfigError, match=r"was trained with deterministic: false, and nothing makes the same again"):
+        copy.train(masked, config=recipe(**TWICE, deterministic=False), rewind_from=loose)
     further = mask(masked, [document(4).text_sha256], copy.store).manifest
     earlier = pretend(copy, further, (), [(3, 3)])
     with pytest.raises(DataError, match=r"are not those of tiny/trained_checkpoint .* with more of their documents"):

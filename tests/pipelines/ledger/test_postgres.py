@@ -7,7 +7,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +50,25 @@ def server_processes(home: Path) -> list[psutil.Process]:
         if any("ledger.keeper" in word for word in words) and str(home) in words:
             found |= {process}
         if str(home / "postgres" / "data") in words:
-            found |= {process, *process.children(recursive=True)}
+            with suppress(psutil.NoSuchProcess):
+                found |= {process, *process.children(recursive=True)}
     return list(found)
 
 
+def told_by_servers(home: Path, question: Callable[[psutil.Process], Any]) -> list[Any]:
+    """What `server_processes` answer, but those that ended meanwhile, as a session of the server does."""
+    answers = []
+    for process in server_processes(home):
+        with suppress(psutil.NoSuchProcess):
+            answers.append(question(process))
+    return answers
+
+
 def command_of(process: psutil.Process) -> list[str]:
-    """Return its command line: nothing where it has ended meanwhile, as a session of the server does."""
-    try:
+    """Return its command line: nothing where it has ended meanwhile."""
+    with suppress(psutil.NoSuchProcess):
         return process.cmdline()
-    except psutil.NoSuchProcess:
-        return []
-
-
-def connections_of(process: psutil.Process) -> list[Any]:
-    """Return its connections of the internet: none where it has ended meanwhile."""
-    try:
-        return process.net_connections("inet")
-    except psutil.NoSuchProcess:
-        return []
+    return []
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 5.0) -> bool:
@@ -101,7 +103,7 @@ def test_what_is_written_is_there_at_the_next_start_and_nothing_runs_between(tmp
 
 def test_it_listens_on_a_unix_socket_alone_behind_a_private_folder(tmp_path: Path) -> None:
     with postgres(tmp_path, None):
-        connections = [found for process in server_processes(tmp_path) for found in connections_of(process)]
+        connections = chain.from_iterable(told_by_servers(tmp_path, lambda found: found.net_connections("inet")))
         assert [found for found in connections if found.status == psutil.CONN_LISTEN] == []
     assert (tmp_path / "postgres").stat().st_mode & 0o077 == 0
 
@@ -253,7 +255,8 @@ def test_root_runs_it_as_another_account_without_opening_a_folder_to_it(tmp_path
     closed.mkdir(mode=0o700)
     with postgres(closed / "home", None) as databases:
         assert ask(databases.forge, "SELECT 1") == (1,)
-        assert all(process.uids().real != 0 for process in server_processes(closed / "home"))
+        accounts = told_by_servers(closed / "home", lambda found: found.uids().real)
+        assert accounts and 0 not in accounts
     assert closed.stat().st_mode & 0o777 == 0o700
 
 

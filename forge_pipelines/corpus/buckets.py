@@ -1,7 +1,8 @@
 """Which older documents a document meets: those that share a band of its signature.
 
 Documents are numbered in their order, oldest first, and enter in it. What is kept in memory of each is a bucket's
-number and a link for each of its bands, 384 bytes, and two links for each bucket that it shares, at most 192.
+number for each of its bands, 192 bytes; and of one that shares a bucket a link for each band, as many again, and two
+links for each bucket that it shares, at most 192.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,7 +34,9 @@ class Buckets:
         """Find the buckets that more than one document is in; ``keys`` ``[N, bands]`` is overwritten."""
         self._buckets, num_buckets = _numbered(keys, np.flatnonzero(has_shingles))
         self._latest: I32 = np.full((2, num_buckets), _NONE, np.int32)
-        self._before: I32 = np.full(keys.shape, _NONE, np.int32)
+        is_sharing = (self._buckets != _NONE).any(axis=1)
+        self._links: I32 = np.where(is_sharing, np.cumsum(is_sharing) - 1, _NONE).astype(np.int32)
+        self._before: I32 = np.full((int(is_sharing.sum()), keys.shape[1]), _NONE, np.int32)
         self.num_documents = len(keys)
 
     def promising(self, is_promising: Callable[[I32, I32], npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:
@@ -64,7 +67,8 @@ class Buckets:
         """Put a document into its buckets, so that later ones meet it."""
         bands = np.flatnonzero(self._buckets[document] != _NONE)
         buckets = self._buckets[document, bands]
-        self._before[document, bands] = self._latest[side, buckets]
+        if len(bands):
+            self._before[self._links[document], bands] = self._latest[side, buckets]
         self._latest[side, buckets] = document
 
     def met(self, document: int, side: Side) -> tuple[list[int], list[int]]:
@@ -78,7 +82,7 @@ class Buckets:
             if not len(present):
                 break
             found.append(present)
-            present = self._before[present, bands]
+            present = self._before[self._links[present], bands]
         if not found:
             return [], []
         others, num_shared = np.unique(np.concatenate(found), return_counts=True)

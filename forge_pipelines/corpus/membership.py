@@ -40,7 +40,7 @@ def write_clusters(path: Path, labels: pa.Table, copies: pa.Table, survivors: I3
 
     Args:
         path: the file.
-        labels: N documents of different texts, `LABEL_SCHEMA` of `precedence`.
+        labels: doc_id and text_sha256 of N documents of different texts.
         copies: documents with the text of one of these, `COPY_SCHEMA`.
         survivors: the row of the document that stands for each, ``[N]``.
         jaccards: similarity to that one, ``[N]``.

@@ -28,7 +28,7 @@ from forge_pipelines.corpus.config import Split
 from forge_pipelines.corpus.key_file import KeyFile
 from forge_pipelines.corpus.membership import write_clusters
 from forge_pipelines.corpus.near_duplicates_config import NearDuplicatesConfig
-from forge_pipelines.corpus.precedence import distinct, labels_of, numbered, together
+from forge_pipelines.corpus.precedence import NAMED_BY, distinct, labels_of, numbered, together
 from forge_pipelines.corpus.shingle_file import ShingleFile
 from forge_pipelines.corpus.shingles import U64
 from forge_pipelines.corpus.sketches import Sketch
@@ -87,6 +87,8 @@ class NearDuplicates:
         """
         labels, rows, copies = distinct(together(self._labels))
         order, numbers = numbered(labels, self._config.keep)
+        labels = labels.select(NAMED_BY)
+        pa.default_memory_pool().release_unused()  # Arrow would keep what the labels stood in before
         texts = labels.column("text_sha256")
         sizes = self._shingles.finish()
         self._bitmaps.finish(sizes)

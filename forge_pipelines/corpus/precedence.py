@@ -21,6 +21,8 @@ LABEL_SCHEMA = pa.schema(
         ("characters", pa.int64()),
     ]
 )
+NAMED_BY = ("doc_id", "text_sha256", "source", "uri")
+"""The labels that are still asked for when the order is known."""
 COPY_SCHEMA = pa.schema([("doc_id", pa.string()), ("text_sha256", pa.string())])
 
 _TIES = (("preference", "ascending"), ("uri", "ascending"), ("doc_id", "ascending"))

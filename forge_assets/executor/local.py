@@ -130,8 +130,7 @@ class LocalSteps(StepHandler):
         if launch.cancelled:
             self._outcomes.cancel(launch.attempt)
         used = end.model_dump(include={"wall_seconds", "cpu_seconds", "energy_joules", "devices"})
-        usage = Usage.model_validate(used)
-        self._outcomes.use(launch.attempt, usage)
+        self._outcomes.use(launch.attempt, Usage.model_validate(used))
 
     def _fail_the_silent(self) -> None:
         """Fail steps whose processes are gone without a result: at once where that is sure, else after a while."""

@@ -90,7 +90,7 @@ class TrainingConfig(Value):
     deterministic: bool = Field(
         True,
         description="Add up in one order on GPUs, and when compiled, so that what is resumed is bit by bit what was "
-        "never interrupted; it takes a little time. Networks with operations that have no order need false.",
+        "never interrupted; on GPUs that costs some speed. Networks with operations that have no order need false.",
     )
     zero_stage: Literal[0, 1, 2, 3] = Field(1, description="DeepSpeed's ZeRO stage.")
     offload: Literal["none", "optimizer", "parameters"] = Field(

@@ -39,7 +39,7 @@ MIXTRAL = {
     "num_local_experts": 4,
 }
 BYTES_A_SEQUENCE = 5 << 20
-"""Of `planned.MIDDLING`, at least."""
+"""Of `planned.MIDDLING`, by the formula of `memory`."""
 
 
 class Killed(Exception):

@@ -6,7 +6,7 @@ works. Neither a store nor Dagster is used: the ranks are started as the stage s
 transformers, deepspeed, and what the worker imports beside them (pyarrow, datasets, pydantic, psutil, nvidia-ml-py).
 
 Documents are as long as a sequence, so that attention is causal and needs no mask; `packed` has six in a sequence. The
-ranks add up in one order, but for `any_order`; the bare loop does not.
+ranks add up in one order, but for `any_order`; the bare loops do not.
 """
 
 import argparse
@@ -75,15 +75,16 @@ NUM_SEQUENCES, BATCH = 512, 16
 WHOLE, PACKED = "whole", "packed"
 DOCUMENTS = {WHOLE: 1, PACKED: 6}
 """Of how many documents a sequence is made."""
-RANKS, BARE = "ranks", "bare"
+RANKS, BARES = "ranks", {"bare": False, "bare_compiled": True}
+"""By the recipe's defaults; and the loops without the ranks, one of which has its layers compiled, too."""
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     RANKS: (WHOLE, {}),
-    "compiled": (WHOLE, {"compile": True}),
+    "plain": (WHOLE, {"compile": False}),
     "any_order": (WHOLE, {"deterministic": False}),
     "packed": (PACKED, {}),
 }
-"""The shards of each way to train by ranks, and what it changes in the recipe; `BARE` is the loop without them."""
-PARTS = (*(f"{network}.{way}" for network in NETWORKS for way in (*WAYS, BARE)), RESUME)
+"""The shards of each way to train by ranks, and what it changes in the recipe."""
+PARTS = (*(f"{network}.{way}" for network in NETWORKS for way in (*WAYS, *BARES)), RESUME)
 WARM_STEPS = 3
 LOG_CHARACTERS = 2000
 
@@ -98,7 +99,7 @@ def main(parts: Sequence[str], *, tiny: bool, steps: int, micro: int | None) -> 
         return
     with tempfile.TemporaryDirectory(prefix="forge-gpu-") as folder:
         for name in NETWORKS:
-            ways = [way for way in (*WAYS, BARE) if f"{name}.{way}" in parts]
+            ways = [way for way in (*WAYS, *BARES) if f"{name}.{way}" in parts]
             work, length = Path(folder) / name, length_of(tiny=tiny)
             if not ways and not (name == RESUMED and RESUME in parts):
                 continue
@@ -132,7 +133,7 @@ def settled(name: str, steps: int, micro: int | None, *, tiny: bool) -> Recipe:
             "gpus": {"count": 0 if tiny else 1},
         }
     )
-    return recipe_of(config, NUM_SEQUENCES, length_of(tiny=tiny), "fp32" if tiny else "bf16")
+    return recipe_of(config, NUM_SEQUENCES, length_of(tiny=tiny), "fp32" if tiny else "bf16", on_gpu=not tiny)
 
 
 def write_shards(folder: Path, vocabulary: int, length: int, documents: int) -> None:
@@ -164,15 +165,16 @@ def compare(name: str, work: Path, recipe: Recipe, shape: NetworkShape, ways: Se
     print(f"{name}: {shape.parameters:,} parameters, {length} tokens, {recipe.precision}, {batch}", flush=True)
     speeds = {}
     for way in ways:
-        if way == BARE:
-            speeds[way], loss = train_bare(work, recipe)
+        if way in BARES:
+            speeds[way], loss = train_bare(work, recipe, is_compiled=BARES[way])
             print(f"  {way}: {said(speeds[way], recipe, shape, length)}, final loss {loss:.4f}", flush=True)
             gc.collect()
             torch.cuda.empty_cache()
         else:
             speeds[way] = show(work, way, recipe.model_copy(update=WAYS[way][1]), shape)
-    if {RANKS, BARE} <= speeds.keys():
-        print(f"  ranks / bare {speeds[RANKS] / speeds[BARE]:.3f}", flush=True)
+    for way in BARES:
+        if {RANKS, way} <= speeds.keys():
+            print(f"  ranks / {way} {speeds[RANKS] / speeds[way]:.3f}", flush=True)
 
 
 def fitted(recipe: Recipe, shape: NetworkShape, length: int) -> Recipe:
@@ -256,7 +258,7 @@ def launch(work: Path, name: str, shards: str, recipe: Recipe, on_step: Callable
         raise
 
 
-def train_bare(work: Path, recipe: Recipe) -> tuple[float, float]:
+def train_bare(work: Path, recipe: Recipe, *, is_compiled: bool) -> tuple[float, float]:
     """Return tokens a second after the first steps, and the last loss, of a loop without any library.
 
     As under DeepSpeed, weights and gradients are in the recipe's precision, and AdamW's in fp32.
@@ -265,6 +267,9 @@ def train_bare(work: Path, recipe: Recipe) -> tuple[float, float]:
     assert recipe.architecture is not None
     device, dtype = "cuda" if recipe.gpus.count else "cpu", torch.bfloat16 if recipe.precision == "bf16" else None
     network = build_network(recipe.architecture, shards.tokenizer_folder, recipe.seed).to(device, dtype).train()
+    if is_compiled:
+        for layer in network.model.layers:
+            layer.compile()
     weights = list(network.parameters())
     masters = [weight.detach().float().clone().requires_grad_() for weight in weights]
     optimizer = torch.optim.AdamW(masters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)

@@ -25,9 +25,11 @@ Activation Recomputation in Large Transformer Models», section 4) count it, for
 layer, with the names of `NetworkShape`,
 
     attention    p·4·queries (queries, keys and values of every head, result), and p·T for the mask that keeps it
-                 within a packed document: SDPA keeps no T×T matrix a head, but this one a layer
+                 within a packed document: SDPA keeps no T×T matrix a head, but this one a layer; compiled
+                 on GPUs, there is none
     MLP          p·4·mlp where it is gated, p·2·mlp else; of experts, those that a token goes to, with input and output
-    norms        2·(4 + 2·p)·hidden: an RMSNorm saves its input in fp32, and its result before and after its weight
+    norms        2·(4 + 2·p)·hidden: an RMSNorm saves its input in fp32, and its result before and after its weight;
+                 compiled, 2·p·hidden: what is not multiplied is computed again
 
 and one layer more than there are, for the gradients on their way through a layer. With gradient checkpointing each
 layer's input alone is kept, p·hidden, and a single layer's activations are there at a time. An adapter's own are left
@@ -64,6 +66,7 @@ class Layout(Value):
         pairs: a sample is two sequences, and the base stands beside the network: dpo.
         adapted: an adapter alone is trained.
         recomputed: activations are computed again on the way back: gradient checkpointing.
+        compiled: layers are compiled, up to ZeRO stage 2, and attention on GPUs.
     """
 
     number_bytes: int
@@ -74,6 +77,7 @@ class Layout(Value):
     pairs: bool = False
     adapted: bool = False
     recomputed: bool = False
+    compiled: bool = False
     offload: Literal["none", "optimizer", "parameters"] = "none"
 
     @property
@@ -141,6 +145,7 @@ def layout_of(recipe: Recipe, sequence_length: int) -> Layout:
         pairs=recipe.objective == "dpo",
         adapted=recipe.lora is not None,
         recomputed=recipe.gradient_checkpointing,
+        compiled=recipe.compile,
         offload=recipe.offload,
     )
 
@@ -176,7 +181,7 @@ def memory_of(shape: NetworkShape, layout: Layout, *, on_gpu: bool) -> Memory:
         gradients=number * trained // layout.ranks_from(2),
         optimizer=0 if optimizer_goes else optimizer,
         gathered=number * min(parameters, _LIVE) if layout.zero_stage == _HIGHEST_STAGE else 0,
-        activations=_kept_activations(shape, layout) * layout.tokens,
+        activations=_kept_activations(shape, layout, on_gpu=on_gpu) * layout.tokens,
         logits=_LOGITS_BYTES * shape.vocabulary * layout.tokens,
         buckets=number * min(trained, _BUCKET) if has_buckets else 0,
         update=0 if optimizer_goes else update,
@@ -190,9 +195,9 @@ def trained_parameters(shape: NetworkShape, layout: Layout) -> int:
     return shape.adapter if layout.adapted else shape.parameters
 
 
-def _kept_activations(shape: NetworkShape, layout: Layout) -> int:
+def _kept_activations(shape: NetworkShape, layout: Layout, *, on_gpu: bool) -> int:
     """Return what all layers keep at the fullest moment, in bytes a token."""
-    of_a_layer = activation_bytes(shape, layout)
+    of_a_layer = activation_bytes(shape, layout, on_gpu=on_gpu)
     if layout.recomputed:
         return shape.layers * layout.number_bytes * shape.hidden + 2 * of_a_layer
     return (shape.layers + 1) * of_a_layer
@@ -214,16 +219,22 @@ def remedy(recipe: Recipe) -> str:
     return f"{', or '.join(changes)}, and run the same command again"
 
 
-def activation_bytes(shape: NetworkShape, layout: Layout) -> int:
+def activation_bytes(shape: NetworkShape, layout: Layout, *, on_gpu: bool) -> int:
     """Return what autograd saves of one layer, in bytes a token."""
     number, hidden = layout.number_bytes, shape.hidden
-    attention = number * (4 * shape.queries + layout.sequence_length)
+    has_mask = not (layout.compiled and on_gpu and shape.has_blocks)
+    attention = number * (4 * shape.queries + has_mask * layout.sequence_length)
+    is_fused = layout.compiled and layout.zero_stage < _HIGHEST_STAGE
     match shape.model_type:
         case "gpt_neox":  # its LayerNorms save no fp32, its values stand in the product with queries and keys
             return attention + number * (2 * shape.mlp + 6 * hidden)
+        case "olmo2" | "qwen3" if is_fused:  # each has norms of queries and keys
+            norms = number * (2 * hidden + shape.queries + shape.keys)
+        case _ if is_fused:
+            norms = number * 2 * hidden
         case "olmo2":  # its norms come after attention and MLP, and multiply in fp32
             norms = (16 + 2 * number) * hidden + 8 * (shape.queries + shape.keys)
-        case "qwen3":  # it has norms of queries and keys, too
+        case "qwen3":
             norms = 2 * (4 + 2 * number) * hidden + (4 + number) * (shape.queries + shape.keys)
         case _:
             norms = 2 * (4 + 2 * number) * hidden

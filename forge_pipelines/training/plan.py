@@ -98,7 +98,8 @@ def make_plan(
     sequences, source = known_sequences(shards, training.examples, made, store)
     if training.epochs is not None and sequences is None:
         raise ConfigError(f"{name} is trained for {training.epochs:g} epochs, and {source}; make its corpora first")
-    recipe = recipe_of(training, sequences, shards.sequence_length, _precision(training, machine))
+    precision = _precision(training, machine)
+    recipe = recipe_of(training, sequences, shards.sequence_length, precision, on_gpu=machine.on_gpu)
     layout = layout_of(recipe, shards.sequence_length)
     earlier = pace_of_earlier(recipe, shards.sequence_length, base, machine.device, store)
     vocabulary = made.counts["vocabulary"] if made else shards.tokenizer.vocabulary_size

@@ -22,8 +22,12 @@ def settled_precision(config: TrainingConfig) -> Literal["fp32", "bf16"]:
     """
     if config.precision != "auto":
         return config.precision
-    device: Literal["cpu", "cuda"] = "cuda" if config.gpus.count and _capabilities() else "cpu"
-    return "bf16" if has_fast_bf16(device) else "fp32"
+    return "bf16" if has_fast_bf16(settled_device(config)) else "fp32"
+
+
+def settled_device(config: TrainingConfig) -> Literal["cpu", "cuda"]:
+    """Return what a recipe is trained on by this machine: its GPUs where it asks for some and there are any."""
+    return "cuda" if config.gpus.count and _capabilities() else "cpu"
 
 
 def has_fast_bf16(device: Literal["cpu", "cuda"], cpu: Path = Path("/proc/cpuinfo")) -> bool:

@@ -112,6 +112,8 @@ def _variables(job: TrainingJob, environment: TrainingEnvironment) -> Mapping[st
         "TORCH_EXTENSIONS_DIR": str(environment.cache_folder / "torch_extensions"),
         "TRITON_CACHE_DIR": str(environment.cache_folder / "triton"),
         "TORCHINDUCTOR_CACHE_DIR": str(environment.cache_folder / "inductor"),
+        # A layer is compiled once for all of them; around them, a network may look at its numbers.
+        "ACCELERATE_DYNAMO_USE_REGIONAL_COMPILATION": "true",
         # The ranks of one machine talk over loopback alone.
         "GLOO_SOCKET_IFNAME": "lo",
         "NCCL_SOCKET_IFNAME": "lo",

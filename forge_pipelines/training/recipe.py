@@ -1,4 +1,4 @@
-"""A recipe in which nothing is left open: its length in steps, its batch in sequences, its precision."""
+"""A recipe in which nothing is left open: its length in steps, its batch, its precision, whether it is compiled."""
 
 import math
 from fractions import Fraction
@@ -7,7 +7,7 @@ from typing import Literal
 from forge_pipelines.errors import ConfigError
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.training.config import Objective, TrainingConfig
-from forge_pipelines.training.precision import settled_precision
+from forge_pipelines.training.precision import settled_device, settled_precision
 
 
 class Recipe(TrainingConfig):
@@ -17,6 +17,7 @@ class Recipe(TrainingConfig):
     steps: int
     batch_sequences: int
     precision: Literal["fp32", "bf16"]
+    compile: bool
 
 
 def settle(config: TrainingConfig, shards: Manifest) -> Recipe:
@@ -25,8 +26,8 @@ def settle(config: TrainingConfig, shards: Manifest) -> Recipe:
     Raises:
         ConfigError: see `recipe_of`.
     """
-    counts, precision = shards.counts, settled_precision(config)
-    return recipe_of(config, counts.get("sequences"), counts.get("sequence_length"), precision)
+    counts, precision, on_gpu = shards.counts, settled_precision(config), settled_device(config) == "cuda"
+    return recipe_of(config, counts.get("sequences"), counts.get("sequence_length"), precision, on_gpu=on_gpu)
 
 
 def recipe_of(
@@ -34,6 +35,8 @@ def recipe_of(
     num_sequences: int | None,
     sequence_length: int | None,
     precision: Literal["fp32", "bf16"],
+    *,
+    on_gpu: bool = False,
 ) -> Recipe:
     """Return the recipe that a configuration gives.
 
@@ -41,6 +44,7 @@ def recipe_of(
         num_sequences: sequences of the shards: one epoch. Needed where the length is said in epochs.
         sequence_length: tokens a sequence. Needed where the length or the batch is said in tokens.
         precision: what `precision: auto` has become.
+        on_gpu: whether its ranks have GPUs.
 
     Raises:
         ConfigError: the batch is smaller than what the ranks work on at once.
@@ -50,6 +54,9 @@ def recipe_of(
     said = config.model_dump(exclude={"epochs", "tokens", "batch_tokens"})
     steps = _steps(config, batch, num_sequences, sequence_length)
     settled = {"objective": objective, "steps": steps, "batch_sequences": batch, "precision": precision}
+    if config.compile is None:
+        # Pairs are of many lengths, each of which would be compiled anew.
+        settled["compile"] = on_gpu and precision == "bf16" and objective != "dpo"
     return Recipe.model_validate({**said, **settled})
 
 

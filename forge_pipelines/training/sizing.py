@@ -63,6 +63,7 @@ class NetworkShape(Value):
         experts: feed-forward parts that a token goes through; 0 where there are no experts.
         vocabulary: V.
         window: tokens that the network sees at once.
+        has_blocks: attention can be worked out block by block, see `worker.attention`.
     """
 
     model_type: str
@@ -78,6 +79,7 @@ class NetworkShape(Value):
     experts: int
     vocabulary: int
     window: int
+    has_blocks: bool
 
 
 class Timing(Value):

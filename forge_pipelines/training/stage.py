@@ -34,7 +34,7 @@ from forge_pipelines.training.workspace import Workspace
 
 __all__ = ["CODE_VERSION", "HISTORY", "RECORD", "train", "training_request"]
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 LOSS_PICTURE = "loss.png"
 _LIBRARIES = ("torch", "transformers", "deepspeed")
 _WITHOUT_EFFECT_ON_RESULT = {"gpus", "keep_checkpoints", "checkpoint_every_steps", "stall_seconds"}

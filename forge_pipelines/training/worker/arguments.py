@@ -38,7 +38,8 @@ def arguments_of(job: TrainingJob) -> dict[str, Any]:
         "bf16": recipe.precision == "bf16",
         "activation_checkpointing": recipe.gradient_checkpointing,
         "activation_checkpointing_kwargs": {"use_reentrant": False} if recipe.gradient_checkpointing else None,
-        "torch_compile": recipe.compile,
+        # At ZeRO stage 3 each part of a layer waits for its weights, which no compiler can look into.
+        "torch_compile": recipe.compile and recipe.zero_stage < 3,
         "seed": recipe.seed,
         "use_cpu": job.device == "cpu",
         "deepspeed": deepspeed_config(recipe),
@@ -60,4 +61,5 @@ def check_compiler(recipe: Recipe) -> None:
         ConfigError: torch.compile finds no C++ compiler.
     """
     if recipe.compile and shutil.which(os.environ.get("CXX", "g++")) is None:
-        raise ConfigError("training.compile needs a C++ compiler and there is no g++; install it, or remove compile")
+        message = "training.compile needs a C++ compiler and there is no g++"
+        raise ConfigError(f"{message}; install it, or set training.compile: false")

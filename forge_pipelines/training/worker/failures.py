@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 
 import torch
+from torch._dynamo.exc import TorchDynamoException
 
 from forge_pipelines.errors import ConfigError, ForgeError, PlatformError
 from forge_pipelines.staging import FULL, FULL_DISK_BYTES
@@ -38,6 +39,9 @@ def named(error: Exception, job: TrainingJob) -> ForgeError | None:
             f"this network computes {operation}, which torch adds up in no fixed order; "
             "set training.deterministic: false, and a resumed training is no longer bit by bit the same"
         )
+    if failed := next((each for each in chain if isinstance(each, TorchDynamoException)), None):
+        lines = str(failed).strip().splitlines() or [type(failed).__name__]
+        return ConfigError(f"torch.compile does not take this network ({lines[0]}); set training.compile: false")
     return error if isinstance(error, ForgeError) else None
 
 

@@ -23,6 +23,7 @@ from forge_pipelines.errors import ConfigError  # noqa: E402
 from forge_pipelines.processes import die_with_parent  # noqa: E402
 from forge_pipelines.training.sizing import NetworkShape, Sized, SizingJob, Timing  # noqa: E402
 from forge_pipelines.training.worker.adapters import adapter_size  # noqa: E402
+from forge_pipelines.training.worker.attention import has_blocks, head_width  # noqa: E402
 from forge_pipelines.training.worker.network import NO_NETWORK, check_heads, no_network  # noqa: E402
 
 _TIMED_LAYERS = 2
@@ -71,8 +72,7 @@ def _build(config: PreTrainedConfig) -> PreTrainedModel:
 def shape_of(network: PreTrainedModel, adapter: int = 0) -> NetworkShape:
     """Return the sizes of a network, and of its adapter, that its memory and its speed depend on."""
     config = network.config
-    heads = config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    heads, width = config.num_attention_heads, head_width(network)
     table, output = network.get_input_embeddings().weight, network.get_output_embeddings().weight
     experts, chosen = getattr(config, "num_local_experts", 0), getattr(config, "num_experts_per_tok", 0)
     of_experts = sum(size_of(weight) for name, weight in network.named_parameters() if ".experts." in name)
@@ -90,6 +90,7 @@ def shape_of(network: PreTrainedModel, adapter: int = 0) -> NetworkShape:
         experts=chosen if experts else 0,
         vocabulary=config.vocab_size,
         window=config.max_position_embeddings,
+        has_blocks=has_blocks(network),
     )
 
 

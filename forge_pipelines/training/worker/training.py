@@ -17,6 +17,7 @@ from forge_pipelines.training.heartbeat import Heart
 from forge_pipelines.training.job import HISTORY, DivergedError, Finished, TrainingJob
 from forge_pipelines.training.worker.adapters import ADAPTER, merged
 from forge_pipelines.training.worker.arguments import TIMEOUT, check_compiler
+from forge_pipelines.training.worker.attention import attend_in_blocks
 from forge_pipelines.training.worker.determinism import add_in_one_order
 from forge_pipelines.training.worker.network import build_network, load_base
 from forge_pipelines.training.worker.preferences import preference_trainer
@@ -46,6 +47,8 @@ def train_rank(job: TrainingJob, rank: int, report: Report, heart: Heart) -> Non
     network = _first_network(job, shards)
     num_parameters = network.num_parameters()
     check_shards(shards, job.recipe, network.config.max_position_embeddings)
+    if job.recipe.compile and job.device == "cuda":
+        attend_in_blocks(network)
     trainer, watch = _trainer(job, shards, network, partial(Watch, report=report, heart=heart))
     num_trained = trainer.get_num_trainable_parameters()
     prepare_universal(trainer, job.resume_from)

@@ -24,6 +24,16 @@ MIDDLING = {
 }
 """A network of 18 million parameters."""
 
+WIDE = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+"""A small network with heads as wide, 16, as attention needs them that is worked out block by block."""
+
 MISTRAL_7B = NetworkShape(
     model_type="mistral",
     parameters=7_241_732_096,
@@ -38,6 +48,7 @@ MISTRAL_7B = NetworkShape(
     experts=0,
     vocabulary=32000,
     window=131072,
+    has_blocks=True,
 )
 
 CPU = Machine(cpu_name(), 1 << 40, None, here=True)

@@ -255,7 +255,7 @@ def test_without_a_compiler_nothing_is_compiled_in_one_sentence(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     check_compiler(settled({}))
-    with pytest.raises(ConfigError, match=r"there is no g\+\+; install it, or remove compile"):
+    with pytest.raises(ConfigError, match=r"there is no g\+\+; install it, or set training.compile: false"):
         check_compiler(settled({}, compile=True))
 
 

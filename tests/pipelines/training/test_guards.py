@@ -14,9 +14,10 @@ import psutil
 import pyarrow as pa
 import pytest
 import torch
+from torch._dynamo.exc import BackendCompilerFailed
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from forge_pipelines.errors import DataError, PlatformError
+from forge_pipelines.errors import ConfigError, DataError, PlatformError
 from forge_pipelines.manifest import Classification, Manifest, StageRequest
 from forge_pipelines.progress import Progress
 from forge_pipelines.shards.order import sequences_of
@@ -279,6 +280,14 @@ def test_a_gpus_memory_is_told_from_the_machines(job: TrainingJob) -> None:
 )
 def test_memory_that_ran_out_is_known_however_the_machine_says_it(job: TrainingJob, error: Exception) -> None:
     assert str(named(error, job)).startswith("the machine's memory ran out; ")
+
+
+def test_a_network_that_cannot_be_compiled_ends_in_a_sentence_that_says_how_to_go_on(job: TrainingJob) -> None:
+    error = named(BackendCompilerFailed(lambda: None, RuntimeError("no such operation"), None), job)
+    assert isinstance(error, ConfigError)
+    assert str(error).startswith("torch.compile does not take this network (")
+    assert str(error).endswith("; set training.compile: false")
+    assert "\n" not in str(error)
 
 
 def test_what_would_help_is_said_with_the_recipes_own_values(recipe: Recipe) -> None:

@@ -28,10 +28,10 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA device is visible"),
 ]
 Recipe = Callable[..., TrainingConfig]
-ON_A_GPU: dict[str, Any] = {"precision": "auto", "gpus": {"count": 1}}
+ON_A_GPU: dict[str, Any] = {"architecture": planned.WIDE, "precision": "auto", "gpus": {"count": 1}}
 MIXTRAL = {
     "model_type": "mixtral",
-    "hidden_size": 32,
+    "hidden_size": 64,
     "intermediate_size": 64,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -75,9 +75,10 @@ def kill_at(step: int) -> Callable[[Progress], None]:
         {},
         {"zero_stage": 3, "offload": "parameters"},
         {"architecture": MIXTRAL},
-        {"gradient_checkpointing": True, "compile": True},
+        {"gradient_checkpointing": True},
+        {"compile": False},
     ],
-    ids=["dense", "offloaded", "experts", "compiled"],
+    ids=["dense", "offloaded", "experts", "recomputed", "plain"],
 )
 def test_a_killed_training_goes_on_bit_by_bit_as_the_one_that_nobody_killed(
     tmp_path: Path,

@@ -13,6 +13,7 @@ import planned
 import psutil
 import pytest
 import torch
+from accelerate.utils.other import compile_regions_deepspeed
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from forge_pipelines.manifest import Manifest
@@ -20,6 +21,7 @@ from forge_pipelines.store import Store
 from forge_pipelines.training.config import LoraConfig, TrainingConfig
 from forge_pipelines.training.memory import activation_bytes, layout_of, memory_of
 from forge_pipelines.training.ranks import TrainingEnvironment
+from forge_pipelines.training.recipe import settle
 from forge_pipelines.training.sizing import NetworkShape, SizingJob, size_up
 from forge_pipelines.training.stage import train
 from forge_pipelines.training.worker.adapters import adapter_size, with_adapter
@@ -90,7 +92,22 @@ def test_the_activations_of_a_layer_are_what_autograd_saves(family: str, number_
 
     real = (of_layers(2) - of_layers(1)) / (BATCH * LENGTH)
     layout = planned.layout(number_bytes=number_bytes, micro_batch=BATCH, sequence_length=LENGTH)
-    assert activation_bytes(shape_of(architecture(family)), layout) == pytest.approx(real, rel=0.02)
+    assert activation_bytes(shape_of(architecture(family)), layout, on_gpu=False) == pytest.approx(real, rel=0.02)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "mixtral"])
+def test_a_compiled_layer_saves_no_more_than_planned_and_not_much_less(family: str) -> None:
+    def of_layers(layers: int) -> int:
+        config = AutoConfig.for_model(**architecture(family, layers), vocab_size=VOCABULARY, pad_token_id=None)
+        network = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa")
+        compile_regions_deepspeed(network)
+        return saved_bytes(network)
+
+    real = (of_layers(2) - of_layers(1)) / (BATCH * LENGTH)
+    layout = planned.layout(micro_batch=BATCH, sequence_length=LENGTH, compiled=True)
+    planned_bytes = activation_bytes(shape_of(architecture(family)), layout, on_gpu=False)
+    assert real <= planned_bytes <= 1.15 * real
+    assert activation_bytes(shape_of(architecture(family)), layout, on_gpu=True) == planned_bytes - 2 * LENGTH
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -159,7 +176,7 @@ def test_a_rank_takes_the_memory_that_was_planned(
     config = recipe(**settings, **at_once, architecture=planned.MIDDLING)
     with peaks() as real:
         train("middling", shards, config, store, environment)
-    memory = memory_of(shape_of(planned.MIDDLING, 300), layout_of(config, 32), on_gpu=False)
+    memory = memory_of(shape_of(planned.MIDDLING, 300), layout_of(settle(config, shards), 32), on_gpu=False)
     assert len(real) == len(bare) == ranks
     measured = max(real.values()) - max(bare.values())
     assert memory.total - memory.runtime == pytest.approx(measured, rel=0.35)

@@ -1,4 +1,7 @@
-"""A plain save: one `torch.save` of so many bytes and one `fsync`. `plain_save_once.py WORK TIMES BYTES`."""
+"""A plain save: one `torch.save` of so many bytes and one `fsync`. `plain_save_once.py WORK TIMES BYTES`.
+
+The last two are kept, as a training keeps them.
+"""
 
 import json
 import os
@@ -8,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-TENSORS = 16
+TENSORS, KEPT = 16, 2
 
 
 def main(work: Path, times: int, num_bytes: int) -> None:
@@ -22,6 +25,8 @@ def main(work: Path, times: int, num_bytes: int) -> None:
             file.flush()
             os.fsync(file.fileno())
         seconds.append(time.monotonic() - started)
+        (work / f"plain-{number - KEPT}.pt").unlink(missing_ok=True)
+    for path in work.glob("plain-*.pt"):
         path.unlink()
     print(json.dumps(seconds))
 

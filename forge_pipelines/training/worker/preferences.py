@@ -1,8 +1,10 @@
 """Direct preference optimization (Rafailov et al., 2023): TRL's trainer on our pairs in our order."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback
 
 from forge_pipelines.training.job import TrainingJob
@@ -38,7 +40,7 @@ def preference_trainer(
 
         def count_labels(self, batches: list[Any], _counted: Any) -> int:
             """Count the tokens of both answers of all pairs: the Trainer knows labels alone."""
-            own = sum(batch["completion_mask"][:, 1:].sum() for batch in batches)
+            own = torch.stack([count_answers(batch, masked=job.masked) for batch in batches]).sum()
             return int(self.accelerator.gather(own.to(self.args.device)).sum())
 
     recipe = job.recipe
@@ -61,3 +63,17 @@ def preference_trainer(
     )
     trainer.train_dataset = pairs
     return trainer
+
+
+def count_answers(batch: Mapping[str, torch.Tensor], *, masked: bool) -> torch.Tensor:
+    """Return how many tokens both answers of all pairs have.
+
+    Args:
+        batch: as TRL collates it: ``input_ids`` and ``completion_mask``, both of shape (2·B, T), the better ones first.
+        masked: leave out pairs of equal answers, which is what masked ones are.
+    """
+    tokens = batch["completion_mask"][:, 1:].sum(dim=1)
+    if masked:
+        better, worse = batch["input_ids"].chunk(2)
+        tokens = tokens * (better != worse).any(dim=1).repeat(2)
+    return tokens.sum()

@@ -4,6 +4,7 @@ import math
 import statistics
 from collections import ChainMap
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -47,6 +48,8 @@ class Watch(TrainerCallback):
         self._parameters = 0
         self._seconds_before = read_checkpoint(job.resume_from).wall_seconds if job.resume_from else 0.0
         self._labels = 0
+        self._remover, self._removal = ThreadPoolExecutor(1), Future[None]()
+        self._removal.set_result(None)
 
     @property
     def figures(self) -> Figures:
@@ -82,6 +85,8 @@ class Watch(TrainerCallback):
     def on_step_end(self, _args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Beat after a step; what follows may be a checkpoint."""
         if control.should_save:
+            # Before the next is written: the disk need not hold one more.
+            self._removal.result()
             self._heart.beat("saving", state.global_step, _STATE_BYTES * self._parameters)
         else:
             self._heart.beat("training", state.global_step)
@@ -112,7 +117,7 @@ class Watch(TrainerCallback):
     def on_save(
         self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, model: PreTrainedModel, **_: Any
     ) -> None:
-        """Complete a checkpoint that every rank has written its part of, then remove the oldest.
+        """Complete a checkpoint that every rank has written its part of; the oldest goes while training goes on.
 
         Raises:
             DivergedError: its step made a weight infinite; every rank hears of it, and stops.
@@ -125,13 +130,15 @@ class Watch(TrainerCallback):
         if state.is_world_process_zero:
             seal(folder, self._done(state), ChainMap(*(dict(hashes) for hashes, _ in of_ranks)))
             recipe = self._job.recipe
-            rotate(self._job.checkpoints, recipe.keep_checkpoints, recipe.keep_every_steps)
+            keep = recipe.keep_checkpoints, recipe.keep_every_steps
+            self._removal = self._remover.submit(rotate, self._job.checkpoints, *keep)
         # Rank 0 may take long over it: until then, the others are saving, too.
         distributed.barrier()
         self._heart.beat("training", step)
 
     def on_train_end(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
-        """Beat before the finished model is gathered and written."""
+        """Wait for what is being removed, and beat before the finished model is gathered and written."""
+        self._removal.result()
         self._heart.beat("finishing", state.global_step, _MODEL_BYTES * self._parameters)
 
     def _losses_before(self, state: TrainerState) -> list[float]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from adapting import one_rank, publish_base, publish_pairs, train_until_killed
 from transformers import AutoModelForCausalLM
+from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.progress import Progress
@@ -18,6 +19,7 @@ from forge_pipelines.store import Store
 from forge_pipelines.training.ranks import TrainingEnvironment
 from forge_pipelines.training.recipe import Recipe, recipe_of
 from forge_pipelines.training.stage import train
+from forge_pipelines.training.worker.preferences import count_answers
 from forge_pipelines.training.worker.samples import PairsInOrder
 
 RECIPE = {"objective": "dpo", "steps": 20, "batch_sequences": 8, "learning_rate": 3e-3, "checkpoint_every_steps": 4}
@@ -90,6 +92,18 @@ def test_the_tokens_of_both_answers_are_counted_once(control: tuple[Store, Manif
     pairs = pairs_in(store).__getitems__(range(160))
     expected = sum(len(pair["chosen_ids"]) + len(pair["rejected_ids"]) for pair in pairs)
     assert published.counts["tokens_trained"] == expected
+
+
+def test_a_masked_pair_is_not_counted_and_of_shards_without_masks_every_pair_is() -> None:
+    collator = DataCollatorForPreference(pad_token_id=0)
+    batch = collator(
+        [
+            {"prompt_ids": [5], "chosen_ids": [6, 7], "rejected_ids": [8]},
+            {"prompt_ids": [0], "chosen_ids": [0], "rejected_ids": [0]},
+        ]
+    )
+    assert int(count_answers(batch, masked=True)) == 3
+    assert int(count_answers(batch, masked=False)) == 5
 
 
 def test_a_killed_training_on_pairs_goes_on_to_the_very_same_weights(

@@ -109,7 +109,7 @@ def test_what_a_training_took_of_the_gpu_is_measured(
     assert measured["devices"] == [devices()[0].name]
     assert measured["gpu_seconds"] > 1
     assert measured["energy_joules"] == "not measured" or measured["energy_joules"] > 0
-    assert 0 < measured["gpu_memory_bytes"] < 1 << 30
+    assert 0 < measured["gpu_memory_bytes"] < 3 << 29  # DeepSpeed's bucket alone is a gigabyte
     assert 0 < measured["mfu"] < 1
     assert all(each.metrics["gpu_memory_bytes"] > 0 for each in figures if each.metrics)
 
@@ -125,7 +125,7 @@ def test_every_objective_learns_on_a_gpu(
     else:
         shards = publish_chats(store, base, "chats" if objective == "sft" else "texts")
     figures: list[Progress] = []
-    config = one_rank(**ON_A_GPU, objective=objective, lora=lora, steps=20)
+    config = one_rank(**{**ON_A_GPU, "architecture": None}, objective=objective, lora=lora, steps=20)
     train("tiny", shards, config, store, environment, figures.append)
     losses = [each.metrics["loss"] for each in figures if each.metrics]
     assert losses[-1] < losses[0]

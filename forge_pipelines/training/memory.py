@@ -1,7 +1,7 @@
 """What one rank keeps in memory, by part: a formula, held against real ranks by its tests.
 
-On an H200 in bf16, compiled, with sequences of 4,096 tokens, 1.2 billion parameters allocated 0.90 of what it says, 8 at
-once, and 135 million 0.96, 16 at once.
+On an H200 in bf16, compiled, with sequences of 4,096 tokens, 1.2 billion parameters allocated 0.90 of what it says,
+8 at once, and 135 million 0.96, 16 at once.
 
 The states. With N parameters, A of them trained (an adapter's, or all), W ranks and p bytes a number (4 in fp32, 2 in
 bf16), DeepSpeed 0.19 keeps

@@ -1,5 +1,6 @@
 """What tests share: a store in a temporary folder, and one place for compiled extensions."""
 
+import gc
 import signal
 from pathlib import Path
 
@@ -9,6 +10,15 @@ from forge_pipelines.store import Store
 
 # A shell starts background jobs with Ctrl-C ignored, and whatever they start inherits that: the tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What is imported while tests are collected is no garbage: it is not looked through until then, nor again later.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Let garbage be collected from now on."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

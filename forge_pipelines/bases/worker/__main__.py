@@ -4,9 +4,12 @@ import sys
 from pathlib import Path
 
 from forge_pipelines.bases.job import ImportJob
-from forge_pipelines.bases.worker.convert import NotConvertibleError, convert
 from forge_pipelines.channel import answer
+from forge_pipelines.importing import uncollected
 from forge_pipelines.processes import die_with_parent
+
+with uncollected():
+    from forge_pipelines.bases.worker.convert import NotConvertibleError, convert
 
 
 def main(job_path: Path) -> int:

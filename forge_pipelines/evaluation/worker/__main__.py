@@ -10,9 +10,12 @@ from typing import Any
 from forge_pipelines.channel import standard_output
 from forge_pipelines.errors import DataError
 from forge_pipelines.evaluation.scoring import ScoringJob
-from forge_pipelines.evaluation.worker.measure import measure
 from forge_pipelines.gpu.joining import LEASE_VARIABLE, join_lease
+from forge_pipelines.importing import uncollected
 from forge_pipelines.processes import die_with_parent
+
+with uncollected():
+    from forge_pipelines.evaluation.worker.measure import measure
 
 
 def main(job_path: Path) -> int:

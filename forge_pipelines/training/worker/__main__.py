@@ -7,6 +7,7 @@ from pathlib import Path
 
 from forge_pipelines import processes
 from forge_pipelines.gpu.joining import LEASE_VARIABLE, join_lease
+from forge_pipelines.importing import uncollected
 from forge_pipelines.training.worker import LAUNCHER_PID
 
 # The first acts of a rank, before the slow imports: it ends with its launcher, and holds its step's devices until then.
@@ -23,9 +24,10 @@ _JOB = TrainingJob.model_validate_json(Path(sys.argv[1]).read_text())
 _RANK = int(os.environ["RANK"])
 _HEART = Heart(_JOB.rendezvous, _RANK)
 
-from forge_pipelines.training.worker.failures import named  # noqa: E402
-from forge_pipelines.training.worker.training import train_rank  # noqa: E402
-from forge_pipelines.training.worker.watch import Report  # noqa: E402
+with uncollected():
+    from forge_pipelines.training.worker.failures import named
+    from forge_pipelines.training.worker.training import train_rank
+    from forge_pipelines.training.worker.watch import Report
 
 
 def main() -> int:

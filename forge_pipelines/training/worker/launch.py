@@ -11,13 +11,16 @@ import socket
 import sys
 from pathlib import Path
 
-from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from forge_pipelines.importing import uncollected
 
-from forge_pipelines.training.job import Failed, TrainingJob, to_line
-from forge_pipelines.training.memory import remedy
-from forge_pipelines.training.worker import LAUNCHER_PID
+with uncollected():
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    from forge_pipelines.training.job import Failed, TrainingJob, to_line
+    from forge_pipelines.training.memory import remedy
+    from forge_pipelines.training.worker import LAUNCHER_PID
 
 _SHUTDOWN_SECONDS = 5
 

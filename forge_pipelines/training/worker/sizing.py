@@ -9,22 +9,25 @@ import time
 
 _STARTED = time.monotonic()
 
-from collections.abc import Callable  # noqa: E402
-from copy import deepcopy  # noqa: E402
-from pathlib import Path  # noqa: E402
-from statistics import median  # noqa: E402
+from forge_pipelines.importing import uncollected  # noqa: E402
 
-import psutil  # noqa: E402
-import torch  # noqa: E402
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel  # noqa: E402
+with uncollected():
+    from collections.abc import Callable
+    from copy import deepcopy
+    from pathlib import Path
+    from statistics import median
 
-from forge_pipelines.channel import answer  # noqa: E402
-from forge_pipelines.errors import ConfigError  # noqa: E402
-from forge_pipelines.processes import die_with_parent  # noqa: E402
-from forge_pipelines.training.sizing import NetworkShape, Sized, SizingJob, Timing  # noqa: E402
-from forge_pipelines.training.worker.adapters import adapter_size  # noqa: E402
-from forge_pipelines.training.worker.attention import has_blocks, head_width  # noqa: E402
-from forge_pipelines.training.worker.network import NO_NETWORK, check_heads, no_network  # noqa: E402
+    import psutil
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+
+    from forge_pipelines.channel import answer
+    from forge_pipelines.errors import ConfigError
+    from forge_pipelines.processes import die_with_parent
+    from forge_pipelines.training.sizing import NetworkShape, Sized, SizingJob, Timing
+    from forge_pipelines.training.worker.adapters import adapter_size
+    from forge_pipelines.training.worker.attention import has_blocks, head_width
+    from forge_pipelines.training.worker.network import NO_NETWORK, check_heads, no_network
 
 _TIMED_LAYERS = 2
 _TIMED_FLOPS = 1.5e11

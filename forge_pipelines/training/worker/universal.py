@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from forge_pipelines.channel import standard_output
+from forge_pipelines.importing import uncollected
 from forge_pipelines.processes import die_with_parent
 
 if __name__ == "__main__":
     die_with_parent(int(sys.argv[1]))
 
-import torch
-from deepspeed.checkpoint import ds_to_universal
-from transformers import Trainer, TrainerCallback
+with uncollected():
+    import torch
+    from deepspeed.checkpoint import ds_to_universal
+    from transformers import Trainer, TrainerCallback
 
 _LATEST = "latest_universal"
 """By this file, which says in which folder it stands, DeepSpeed finds a universal checkpoint."""

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -133,7 +133,8 @@ def settled(name: str, steps: int, micro: int | None, *, tiny: bool) -> Recipe:
             "gpus": {"count": 0 if tiny else 1},
         }
     )
-    return recipe_of(config, NUM_SEQUENCES, length_of(tiny=tiny), "fp32" if tiny else "bf16", on_gpu=not tiny)
+    precision: Literal["fp32", "bf16"] = "fp32" if tiny else "bf16"
+    return recipe_of(config, NUM_SEQUENCES, length_of(tiny=tiny), precision, gains_by_compiling=not tiny)
 
 
 def write_shards(folder: Path, vocabulary: int, length: int, documents: int) -> None:

@@ -6,6 +6,7 @@ its hash, and ends in its own, and is written last: a folder without it was torn
 
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 
@@ -112,10 +113,37 @@ def remove(folder: Path) -> None:
 
 
 def rotate(root: Path, keep: int, keep_every: int | None) -> None:
-    """Remove all complete checkpoints but the last ``keep``, and those after every ``keep_every`` steps."""
-    for folder in complete_in(root)[keep:]:
+    """Remove all complete checkpoints but the last ``keep``, and those after every ``keep_every`` steps.
+
+    What is older than the last, and not complete, goes, too: its removal was cut short.
+    """
+    complete = complete_in(root)
+    for folder in complete[keep:]:
         if keep_every is None or step_of(folder) % keep_every:
             remove(folder)
+    for folder in _newest_first(root):
+        if complete and step_of(folder) < step_of(complete[0]) and not (folder / MARKER).is_file():
+            remove(folder)
+
+
+class Rotation:
+    """Rotates checkpoints beside a training, one rotation at a time; see `rotate`."""
+
+    def __init__(self) -> None:
+        self._thread, self._running = ThreadPoolExecutor(1), Future[None]()
+        self._running.set_result(None)
+
+    def begin(self, root: Path, keep: int, keep_every: int | None) -> None:
+        """Begin to rotate; what was begun before must have been waited for."""
+        self._running = self._thread.submit(rotate, root, keep, keep_every)
+
+    def wait(self) -> None:
+        """Wait until what was begun is done.
+
+        Raises:
+            OSError: it could not be done.
+        """
+        self._running.result()
 
 
 def complete_in(root: Path) -> list[Path]:

@@ -84,9 +84,9 @@ class TrainingConfig(Value):
     )
     compile: bool | None = Field(
         None,
-        description="Compile the network's layers with torch.compile, and on GPUs leave out of attention what lies "
-        "between packed documents, which is all that is compiled at ZeRO stage 3: seconds to start, then faster and in "
-        "less memory. Needs a C++ compiler. Default: in bf16 on GPUs, but for dpo.",
+        description="Compile the network's layers with torch.compile, but at ZeRO stage 3, and on GPUs leave out of "
+        "attention what lies between packed documents. It takes seconds to start, and is faster then, in less memory. "
+        "It needs a C++ compiler. Default: on GPUs that multiply bf16, in bf16, but for dpo.",
     )
     deterministic: bool = Field(
         True,

@@ -16,8 +16,8 @@ bf16), DeepSpeed 0.19 keeps
 (Rajbhandari et al., 2020, «ZeRO», section 3, and what DeepSpeed's optimizers add to it), and besides, the larger of
 what passes while gradients are computed and of what passes while the optimizer takes them:
 
-    activations, logits, and a bucket of p·5e8, where gradients wait for other ranks (``reduce_bucket_size``); on a CPU,
-                     where memory that nobody writes to takes none, p·min(A, 5e8)
+    activations, logits, and a bucket of p·5e8, where gradients wait for other ranks (``reduce_bucket_size``); at stage
+                     0, and on a CPU, where memory that nobody writes to takes none, p·min(A, 5e8)
     the update       the gradients in one piece, and that in fp32: 4·A, in bf16 6·A, over W from stage 1 on
 
 What is offloaded (moments, master weights and the update; the weights, too) stands in the machine's memory instead.
@@ -27,8 +27,8 @@ Activation Recomputation in Large Transformer Models», section 4) count it, for
 layer, with the names of `NetworkShape`,
 
     attention    p·4·queries (queries, keys and values of every head, result), and p·T for the mask that keeps it
-                 within a packed document: SDPA keeps no T×T matrix a head, but this one a layer; compiled
-                 on GPUs, there is none
+                 within a packed document: SDPA keeps no T×T matrix a head, but this one a layer; none
+                 where attention is worked out block by block, see `worker.attention`
     MLP          p·4·mlp where it is gated, p·2·mlp else; of experts, those that a token goes to, with input and output
     norms        2·(4 + 2·p)·hidden: an RMSNorm saves its input in fp32, and its result before and after its weight;
                  compiled, 2·p·hidden: what is not multiplied is computed again
@@ -44,7 +44,7 @@ from typing import Literal
 from pydantic import Field
 
 from forge_pipelines.manifest import Value
-from forge_pipelines.training.recipe import Recipe
+from forge_pipelines.training.recipe import GATHERING_STAGE, Recipe
 from forge_pipelines.training.sizing import NetworkShape
 
 _BUCKET, _LIVE = 500_000_000, 1_000_000_000
@@ -52,7 +52,6 @@ _CUDA_BYTES = 800_000_000
 _CPU_BYTES = 650_000_000
 _RESERVED = 0.1
 _LOGITS_BYTES = 12
-_HIGHEST_STAGE = 3
 _OFFLOADS = (("optimizer", "parameters"), ("parameters",))
 """By what the optimizer is offloaded, and by what the weights are."""
 
@@ -182,10 +181,10 @@ def memory_of(shape: NetworkShape, layout: Layout, *, on_gpu: bool) -> Memory:
         base=weights if layout.pairs and not layout.adapted else 0,
         gradients=number * trained // layout.ranks_from(2),
         optimizer=0 if optimizer_goes else optimizer,
-        gathered=number * min(parameters, _LIVE) if layout.zero_stage == _HIGHEST_STAGE else 0,
+        gathered=number * min(parameters, _LIVE) if layout.zero_stage == GATHERING_STAGE else 0,
         activations=_kept_activations(shape, layout, on_gpu=on_gpu) * layout.tokens,
         logits=_LOGITS_BYTES * shape.vocabulary * layout.tokens,
-        buckets=number * (_BUCKET if on_gpu else min(trained, _BUCKET)) if has_buckets else 0,
+        buckets=number * (_BUCKET if on_gpu and layout.zero_stage else min(trained, _BUCKET)) if has_buckets else 0,
         update=0 if optimizer_goes else update,
         runtime=_CUDA_BYTES if on_gpu else _CPU_BYTES,
         offloaded=(optimizer + update if optimizer_goes else 0) + (weights if weights_go else 0),
@@ -212,7 +211,9 @@ def remedy(recipe: Recipe) -> str:
     changes = [f"lower training.micro_batch_sequences from {micro} to {smaller}"] if smaller else []
     if not recipe.gradient_checkpointing:
         changes.append("set training.gradient_checkpointing: true")
-    if recipe.ranks > 1 and recipe.zero_stage < _HIGHEST_STAGE:
+    # Compiled layers keep less than ZeRO stage 3, where none is compiled, divides.
+    highest = GATHERING_STAGE - 1 if recipe.compile else GATHERING_STAGE
+    if recipe.ranks > 1 and recipe.zero_stage < highest:
         changes.append(f"raise training.zero_stage from {recipe.zero_stage} to {recipe.zero_stage + 1}")
     if recipe.lora is None and recipe.architecture is None:
         changes.append("train an adapter alone (training.lora)")
@@ -226,7 +227,7 @@ def activation_bytes(shape: NetworkShape, layout: Layout, *, on_gpu: bool) -> in
     number, hidden = layout.number_bytes, shape.hidden
     has_mask = not (layout.compiled and on_gpu and shape.has_blocks)
     attention = number * (4 * shape.queries + has_mask * layout.sequence_length)
-    is_fused = layout.compiled and layout.zero_stage < _HIGHEST_STAGE
+    is_fused = layout.compiled and layout.zero_stage < GATHERING_STAGE
     match shape.model_type:
         case "gpt_neox":  # its LayerNorms save no fp32, its values stand in the product with queries and keys
             return attention + number * (2 * shape.mlp + 6 * hidden)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from forge_pipelines.bases.stage import latest_base
 from forge_pipelines.errors import ConfigError, DataError
@@ -14,7 +13,7 @@ from forge_pipelines.store import Store
 from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.memory import Layout, Memory, layout_of, layout_that_fits, memory_of
 from forge_pipelines.training.planned_tokens import Tokens, known_sequences, shards_made
-from forge_pipelines.training.precision import settled_precision
+from forge_pipelines.training.precision import has_fast_bf16
 from forge_pipelines.training.recipe import Recipe, recipe_of
 from forge_pipelines.training.remedies import Machine, needed_bytes, remedies
 from forge_pipelines.training.sizing import NetworkShape, size_up, sizing_job
@@ -98,8 +97,10 @@ def make_plan(
     sequences, source = known_sequences(shards, training.examples, made, store)
     if training.epochs is not None and sequences is None:
         raise ConfigError(f"{name} is trained for {training.epochs:g} epochs, and {source}; make its corpora first")
-    precision = _precision(training, machine)
-    recipe = recipe_of(training, sequences, shards.sequence_length, precision, on_gpu=machine.on_gpu)
+    knows_bf16 = _knows_bf16(machine)
+    precision = training.precision if training.precision != "auto" else "bf16" if knows_bf16 else "fp32"
+    gains = machine.on_gpu and knows_bf16
+    recipe = recipe_of(training, sequences, shards.sequence_length, precision, gains_by_compiling=gains)
     layout = layout_of(recipe, shards.sequence_length)
     earlier = pace_of_earlier(recipe, shards.sequence_length, base, machine.device, store)
     vocabulary = made.counts["vocabulary"] if made else shards.tokenizer.vocabulary_size
@@ -135,15 +136,11 @@ def make_plan(
     )
 
 
-def _precision(training: TrainingConfig, machine: Machine) -> Literal["fp32", "bf16"]:
-    """Return the precision that training will have there: see `settled_precision`."""
-    if training.precision != "auto":
-        return training.precision
+def _knows_bf16(machine: Machine) -> bool:
+    """Tell whether a machine multiplies bf16 faster than fp32; of a card that is described by its memory alone, yes."""
     if machine.here:
-        on_cpu = training.model_copy(update={"gpus": training.gpus.model_copy(update={"count": 0})})
-        return settled_precision(training if machine.on_gpu else on_cpu)
-    knows_bf16 = machine.card is None or machine.card.bf16_teraflops or machine.card.fp32_teraflops is None
-    return "bf16" if knows_bf16 else "fp32"
+        return has_fast_bf16("cuda" if machine.on_gpu else "cpu")
+    return machine.card is None or bool(machine.card.bf16_teraflops) or machine.card.fp32_teraflops is None
 
 
 def _configuration_of(base: Manifest, store: Store) -> Path:

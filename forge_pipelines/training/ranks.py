@@ -112,7 +112,7 @@ def _variables(job: TrainingJob, environment: TrainingEnvironment) -> Mapping[st
         "TORCH_EXTENSIONS_DIR": str(environment.cache_folder / "torch_extensions"),
         "TRITON_CACHE_DIR": str(environment.cache_folder / "triton"),
         "TORCHINDUCTOR_CACHE_DIR": str(environment.cache_folder / "inductor"),
-        # A layer is compiled once for all of them; around them, a network may look at its numbers.
+        # One layer is compiled, for all of them: it starts sooner, and what stands around layers may depend on numbers.
         "ACCELERATE_DYNAMO_USE_REGIONAL_COMPILATION": "true",
         # The ranks of one machine talk over loopback alone.
         "GLOO_SOCKET_IFNAME": "lo",

@@ -7,7 +7,10 @@ from typing import Literal
 from forge_pipelines.errors import ConfigError
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.training.config import Objective, TrainingConfig
-from forge_pipelines.training.precision import settled_device, settled_precision
+from forge_pipelines.training.precision import has_fast_bf16, settled_device, settled_precision
+
+GATHERING_STAGE = 3
+"""From this ZeRO stage on a layer waits for the weights of each of its parts; so it is not compiled."""
 
 
 class Recipe(TrainingConfig):
@@ -26,8 +29,10 @@ def settle(config: TrainingConfig, shards: Manifest) -> Recipe:
     Raises:
         ConfigError: see `recipe_of`.
     """
-    counts, precision, on_gpu = shards.counts, settled_precision(config), settled_device(config) == "cuda"
-    return recipe_of(config, counts.get("sequences"), counts.get("sequence_length"), precision, on_gpu=on_gpu)
+    counts, precision = shards.counts, settled_precision(config)
+    gains = settled_device(config) == "cuda" and has_fast_bf16("cuda")
+    sizes = counts.get("sequences"), counts.get("sequence_length")
+    return recipe_of(config, *sizes, precision, gains_by_compiling=gains)
 
 
 def recipe_of(
@@ -36,7 +41,7 @@ def recipe_of(
     sequence_length: int | None,
     precision: Literal["fp32", "bf16"],
     *,
-    on_gpu: bool = False,
+    gains_by_compiling: bool = False,
 ) -> Recipe:
     """Return the recipe that a configuration gives.
 
@@ -44,7 +49,7 @@ def recipe_of(
         num_sequences: sequences of the shards: one epoch. Needed where the length is said in epochs.
         sequence_length: tokens a sequence. Needed where the length or the batch is said in tokens.
         precision: what `precision: auto` has become.
-        on_gpu: whether its ranks have GPUs.
+        gains_by_compiling: whether its ranks have GPUs that multiply bf16.
 
     Raises:
         ConfigError: the batch is smaller than what the ranks work on at once.
@@ -56,7 +61,7 @@ def recipe_of(
     settled = {"objective": objective, "steps": steps, "batch_sequences": batch, "precision": precision}
     if config.compile is None:
         # Pairs are of many lengths, each of which would be compiled anew.
-        settled["compile"] = on_gpu and precision == "bf16" and objective != "dpo"
+        settled["compile"] = gains_by_compiling and precision == "bf16" and objective != "dpo"
     return Recipe.model_validate({**said, **settled})
 
 

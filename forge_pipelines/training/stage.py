@@ -43,7 +43,8 @@ _WITHOUT_EFFECT_ON_RESULT = {"gpus", "keep_checkpoints", "checkpoint_every_steps
 def training_request(name: str, shards: Manifest, config: TrainingConfig) -> StageRequest:
     """Return what a training is known by: its key stays the same through every interruption and relaunch.
 
-    What the recipe leaves open (a length in epochs, a precision) is settled first, and stands so among the parameters.
+    What the recipe leaves open (a length in epochs, a precision, whether to compile) is settled first, by the shards
+    and by this machine, and stands so among the parameters.
 
     Raises:
         ConfigError: the batch is smaller than what the ranks work on at once.

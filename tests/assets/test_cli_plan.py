@@ -56,15 +56,15 @@ def test_tokens_memory_hours_price_and_finish_are_told(run: Run) -> None:
 
 
 def test_what_does_not_fit_is_exit_code_1_with_what_would(run: Run) -> None:
-    code, about, said = run("tiny", "--gpu-memory", "0.8GiB")
+    code, about, said = run("tiny", "--gpu-memory", "1.8GiB")
     assert (code, said) == (1, "")
     assert about["fits"][0].startswith("no: ")
-    assert about["fits"][0].endswith("GiB are needed, 0.80 GiB is what the GPU has")
+    assert about["fits"][0].endswith("GiB are needed, 1.80 GiB is what the GPU has")
     assert about["on"][0].endswith(", 1 of 4 sequences at once")
-    less = "training: {gradient_checkpointing: true, micro_batch_sequences: 1} "
+    less = "training: {offload: optimizer, gradient_checkpointing: true, micro_batch_sequences: 1} "
     assert about["would fit"][0].startswith(less)
     assert about["would fit"][-1].startswith("or one NVIDIA ")
-    assert about["time"] == ["not known: nobody says how fast a GPU of 0.8GiB is; name the card (--gpu)"]
+    assert about["time"] == ["not known: nobody says how fast a GPU of 1.8GiB is; name the card (--gpu)"]
     assert about["price"] == ["not priced"]
 
 

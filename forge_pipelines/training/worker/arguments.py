@@ -8,7 +8,7 @@ from typing import Any
 from forge_pipelines.errors import ConfigError
 from forge_pipelines.training.deepspeed_config import adam_settings
 from forge_pipelines.training.job import TrainingJob
-from forge_pipelines.training.recipe import Recipe
+from forge_pipelines.training.recipe import GATHERING_STAGE, Recipe
 from forge_pipelines.training.worker.zero import deepspeed_config
 
 TIMEOUT = timedelta(days=1)
@@ -38,8 +38,8 @@ def arguments_of(job: TrainingJob) -> dict[str, Any]:
         "bf16": recipe.precision == "bf16",
         "activation_checkpointing": recipe.gradient_checkpointing,
         "activation_checkpointing_kwargs": {"use_reentrant": False} if recipe.gradient_checkpointing else None,
-        # At ZeRO stage 3 each part of a layer waits for its weights, which no compiler can look into.
-        "torch_compile": recipe.compile and recipe.zero_stage < 3,
+        "torch_compile": recipe.compile and recipe.zero_stage < GATHERING_STAGE,
+        "tf32": False,  # else compiling would turn it on, and fp32 would be none
         "seed": recipe.seed,
         "use_cpu": job.device == "cpu",
         "deepspeed": deepspeed_config(recipe),

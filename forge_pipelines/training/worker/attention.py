@@ -8,7 +8,7 @@ Attention».
 from transformers import PreTrainedModel
 
 _NARROWEST, _WIDEST = 16, 128
-"""Of a head: narrower ones it does not take, and wider ones need more of a GPU's shared memory than each has."""
+"""Of heads: it takes no narrower ones, and wider ones need more shared memory than some GPUs have."""
 
 
 def has_blocks(network: PreTrainedModel) -> bool:

@@ -1,4 +1,4 @@
-"""What a library's error says of this machine, in the sentence that a person reads: memory or a disk that is full."""
+"""What a library's error means, in the sentence that a person reads: what is full, or what of the recipe to change."""
 
 import shutil
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def named(error: Exception, job: TrainingJob) -> ForgeError | None:
             "set training.deterministic: false, and a resumed training is no longer bit by bit the same"
         )
     if failed := next((each for each in chain if isinstance(each, TorchDynamoException)), None):
-        lines = str(failed).strip().splitlines() or [type(failed).__name__]
+        lines = str(getattr(failed, "inner_exception", failed)).strip().splitlines() or [type(failed).__name__]
         return ConfigError(f"torch.compile does not take this network ({lines[0]}); set training.compile: false")
     return error if isinstance(error, ForgeError) else None
 

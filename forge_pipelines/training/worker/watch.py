@@ -4,7 +4,6 @@ import math
 import statistics
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import distributed
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from forge_pipelines.training.batches import batch_of
-from forge_pipelines.training.checkpoints import Done, checkpoint_folder, read_checkpoint, rotate, seal
+from forge_pipelines.training.checkpoints import Done, Rotation, checkpoint_folder, read_checkpoint, seal
 from forge_pipelines.training.heartbeat import Heart
 from forge_pipelines.training.job import DivergedError, Event, TrainingJob, versions
 from forge_pipelines.training.speed import cpu_name
@@ -48,8 +47,7 @@ class Watch(TrainerCallback):
         self._parameters = 0
         self._seconds_before = read_checkpoint(job.resume_from).wall_seconds if job.resume_from else 0.0
         self._labels = 0
-        self._remover, self._removal = ThreadPoolExecutor(1), Future[None]()
-        self._removal.set_result(None)
+        self._rotation = Rotation()
 
     @property
     def figures(self) -> Figures:
@@ -85,9 +83,9 @@ class Watch(TrainerCallback):
     def on_step_end(self, _args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Beat after a step; what follows may be a checkpoint."""
         if control.should_save:
-            # Before the next is written: the disk need not hold one more.
-            self._removal.result()
             self._heart.beat("saving", state.global_step, _STATE_BYTES * self._parameters)
+            # The disk need not hold one more than are kept and the one that is written.
+            self._rotation.wait()
         else:
             self._heart.beat("training", state.global_step)
 
@@ -130,16 +128,15 @@ class Watch(TrainerCallback):
         if state.is_world_process_zero:
             seal(folder, self._done(state), ChainMap(*(dict(hashes) for hashes, _ in of_ranks)))
             recipe = self._job.recipe
-            keep = recipe.keep_checkpoints, recipe.keep_every_steps
-            self._removal = self._remover.submit(rotate, self._job.checkpoints, *keep)
+            self._rotation.begin(self._job.checkpoints, recipe.keep_checkpoints, recipe.keep_every_steps)
         # Rank 0 may take long over it: until then, the others are saving, too.
         distributed.barrier()
         self._heart.beat("training", step)
 
     def on_train_end(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
-        """Wait for what is being removed, and beat before the finished model is gathered and written."""
-        self._removal.result()
+        """Beat before the finished model is gathered and written, and wait for what is being removed."""
         self._heart.beat("finishing", state.global_step, _MODEL_BYTES * self._parameters)
+        self._rotation.wait()
 
     def _losses_before(self, state: TrainerState) -> list[float]:
         """Return the last losses before a step's own, without those of steps that had nothing to learn."""

@@ -32,7 +32,7 @@ WIDE = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
 }
-"""A small network with heads as wide, 16, as attention needs them that is worked out block by block."""
+"""A small network whose heads, 16 wide, are wide enough for attention block by block."""
 
 MISTRAL_7B = NetworkShape(
     model_type="mistral",

@@ -46,9 +46,9 @@ def test_a_recipe_that_does_not_say_is_compiled_on_gpus_in_bf16_but_for_pairs(
     recipe: Callable[..., TrainingConfig],
 ) -> None:
     pairs = {"objective": "dpo", "architecture": None}
-    assert recipe_of(recipe(), None, None, "bf16", on_gpu=True).compile
-    assert not recipe_of(recipe(), None, None, "fp32", on_gpu=True).compile
-    assert not recipe_of(recipe(**pairs), None, None, "bf16", on_gpu=True).compile
-    assert not recipe_of(recipe(), None, None, "bf16", on_gpu=False).compile
-    assert not recipe_of(recipe(compile=False), None, None, "bf16", on_gpu=True).compile
-    assert recipe_of(recipe(compile=True), None, None, "fp32", on_gpu=False).compile
+    assert recipe_of(recipe(), None, None, "bf16", gains_by_compiling=True).compile
+    assert not recipe_of(recipe(), None, None, "fp32", gains_by_compiling=True).compile
+    assert not recipe_of(recipe(**pairs), None, None, "bf16", gains_by_compiling=True).compile
+    assert not recipe_of(recipe(), None, None, "bf16", gains_by_compiling=False).compile
+    assert not recipe_of(recipe(compile=False), None, None, "bf16", gains_by_compiling=True).compile
+    assert recipe_of(recipe(compile=True), None, None, "fp32", gains_by_compiling=False).compile

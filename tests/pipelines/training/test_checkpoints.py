@@ -7,6 +7,7 @@ import pytest
 from forge_pipelines.training.checkpoints import (
     MARKER,
     Done,
+    Rotation,
     checkpoint_folder,
     latest_complete,
     read_checkpoint,
@@ -95,3 +96,29 @@ def test_rotation_keeps_the_last_complete_checkpoints(checkpoints: Path) -> None
     write_checkpoint(checkpoints, 11)
     rotate(checkpoints, keep=2, keep_every=None)
     assert sorted(folder.name for folder in checkpoints.iterdir()) == ["checkpoint-10", "checkpoint-11", "checkpoint-9"]
+
+
+def test_a_rotation_beside_training_removes_what_one_that_was_cut_short_left(checkpoints: Path) -> None:
+    (checkpoint_folder(checkpoints, 9) / MARKER).unlink()
+    write_checkpoint(checkpoints, 12)
+    seal(checkpoint_folder(checkpoints, 12), done(12))
+    write_checkpoint(checkpoints, 13)
+    rotation = Rotation()
+    rotation.wait()
+    rotation.begin(checkpoints, keep=2, keep_every=None)
+    rotation.wait()
+    names = sorted(folder.name for folder in checkpoints.iterdir())
+    assert names == ["checkpoint-10", "checkpoint-12", "checkpoint-13"]  # the last is being written
+
+
+def test_a_rotation_that_fails_beside_training_ends_it_at_the_next_checkpoint(
+    checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_folder: Path) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("forge_pipelines.training.checkpoints.shutil.rmtree", refuse)
+    rotation = Rotation()
+    rotation.begin(checkpoints, keep=1, keep_every=None)
+    with pytest.raises(PermissionError, match="read-only"):
+        rotation.wait()

@@ -38,7 +38,7 @@ MIXTRAL = {
     "num_key_value_heads": 2,
     "num_local_experts": 4,
 }
-BYTES_A_SEQUENCE = 5 << 20
+BYTES_A_SEQUENCE = 4_000_000
 """Of `planned.MIDDLING`, by the formula of `memory`."""
 
 
@@ -119,7 +119,7 @@ def test_what_a_training_took_of_the_gpu_is_measured(
 def test_every_objective_learns_on_a_gpu(
     store: Store, environment: TrainingEnvironment, objective: str, lora: dict[str, int] | None
 ) -> None:
-    base = publish_base(store)
+    base = publish_base(store, hidden_size=planned.WIDE["hidden_size"])
     if objective == "dpo":
         shards = publish_pairs(store, base)
     else:
@@ -137,6 +137,6 @@ def test_a_gpu_without_enough_memory_is_a_sentence(
     assert environment.gpu_memory_bytes is not None
     sequences = 2 * environment.gpu_memory_bytes // BYTES_A_SEQUENCE
     larger = replace(environment, gpu_memory_bytes=1 << 50)
-    config = recipe(**ON_A_GPU, architecture=planned.MIDDLING, batch_sequences=sequences // 2 * 2)
+    config = recipe(**{**ON_A_GPU, "architecture": planned.MIDDLING, "batch_sequences": sequences // 2 * 2})
     with pytest.raises(PlatformError, match=r"the GPU's memory ran out; lower training\.micro_batch_sequences from \d"):
         train("tiny", shards, config, store, larger)

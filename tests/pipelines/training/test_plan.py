@@ -207,6 +207,17 @@ def test_the_precision_is_the_machines(store: Store, recipe: Recipe) -> None:
     assert precision(machine("L4"), precision="fp32") == "fp32"
 
 
+def test_it_is_planned_as_it_will_be_compiled(store: Store, recipe: Recipe) -> None:
+    def compiled(card: str, **changes: Any) -> bool:
+        return planned_for(
+            store, recipe(**{"precision": "auto", **ALONE, **changes}), planned.card(card)
+        ).layout.compiled
+
+    assert compiled("L4")
+    assert not compiled("T4")
+    assert not compiled("L4", compile=False)
+
+
 def test_a_base_is_planned_without_its_weights(store: Store, recipe: Recipe) -> None:
     config = {
         **planned.MIDDLING,

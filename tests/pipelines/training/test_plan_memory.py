@@ -95,7 +95,7 @@ def test_the_activations_of_a_layer_are_what_autograd_saves(family: str, number_
     assert activation_bytes(shape_of(architecture(family)), layout, on_gpu=False) == pytest.approx(real, rel=0.02)
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3", "mixtral"])
+@pytest.mark.parametrize("family", ["llama", "qwen3", "olmo2", "mixtral"])
 def test_a_compiled_layer_saves_no_more_than_planned_and_not_much_less(family: str) -> None:
     def of_layers(layers: int) -> int:
         config = AutoConfig.for_model(**architecture(family, layers), vocab_size=VOCABULARY, pad_token_id=None)

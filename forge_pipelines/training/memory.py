@@ -211,7 +211,7 @@ def remedy(recipe: Recipe) -> str:
     changes = [f"lower training.micro_batch_sequences from {micro} to {smaller}"] if smaller else []
     if not recipe.gradient_checkpointing:
         changes.append("set training.gradient_checkpointing: true")
-    # Compiled layers keep less than ZeRO stage 3, where none is compiled, divides.
+    # At ZeRO stage 3 layers are no longer compiled, and keep more.
     highest = GATHERING_STAGE - 1 if recipe.compile else GATHERING_STAGE
     if recipe.ranks > 1 and recipe.zero_stage < highest:
         changes.append(f"raise training.zero_stage from {recipe.zero_stage} to {recipe.zero_stage + 1}")

@@ -1,8 +1,8 @@
 """Attention on GPUs that works out no block between two documents of a packed sequence: FlexAttention.
 
 SDPA is told by a T×T mask what it must not attend to, and works it out all the same: on an H200, with six documents in
-4,096 tokens, the step of a network of 1.2 billion parameters takes twice as long with it. See Dong et al., 2024, «Flex
-Attention».
+4,096 tokens, forward and backward through a compiled network of 1.2 billion parameters took 929 ms with it, and 428 ms
+without. See Dong et al., 2024, «Flex Attention».
 """
 
 from transformers import PreTrainedModel

@@ -107,7 +107,6 @@ def test_a_compiled_layer_saves_no_more_than_planned_and_not_much_less(family: s
     layout = planned.layout(micro_batch=BATCH, sequence_length=LENGTH, compiled=True)
     planned_bytes = activation_bytes(shape_of(architecture(family)), layout, on_gpu=False)
     assert real <= planned_bytes <= 1.15 * real
-    assert activation_bytes(shape_of(architecture(family)), layout, on_gpu=True) == planned_bytes - 2 * LENGTH
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -6,7 +6,6 @@ its hash, and ends in its own, and is written last: a folder without it was torn
 
 import shutil
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 
@@ -107,43 +106,36 @@ def seal(folder: Path, done: Done, known: Mapping[str, str] = MappingProxyType({
 
 def remove(folder: Path) -> None:
     """Remove a checkpoint."""
-    # Without its marker first: a removal that is cut short must not leave a checkpoint that looks damaged.
-    (folder / MARKER).unlink(missing_ok=True)
+    _unmark(folder)
     shutil.rmtree(folder)
 
 
 def rotate(root: Path, keep: int, keep_every: int | None) -> None:
-    """Remove all complete checkpoints but the last ``keep``, and those after every ``keep_every`` steps.
+    """Retire all complete checkpoints but the last ``keep``, and those after every ``keep_every`` steps.
 
-    What is older than the last, and not complete, goes, too: its removal was cut short.
+    What is older than the last, and not complete, is retired, too: a crash cut its own retirement or removal short.
     """
     complete = complete_in(root)
     for folder in complete[keep:]:
         if keep_every is None or step_of(folder) % keep_every:
-            remove(folder)
+            _retire(folder)
     for folder in _newest_first(root):
         if complete and step_of(folder) < step_of(complete[0]) and not (folder / MARKER).is_file():
-            remove(folder)
+            _retire(folder)
 
 
-class Rotation:
-    """Rotates checkpoints beside a training, one rotation at a time; see `rotate`."""
+def spare_in(root: Path) -> Path:
+    """Return where the checkpoint stands that was retired last, whose files the next one is written over.
 
-    def __init__(self) -> None:
-        self._thread, self._running = ThreadPoolExecutor(1), Future[None]()
-        self._running.set_result(None)
+    Its blocks on the disk need not be freed, discarded and found anew: that takes longer than to write them.
+    """
+    return root / "spare"
 
-    def begin(self, root: Path, keep: int, keep_every: int | None) -> None:
-        """Begin to rotate; what was begun before must have been waited for."""
-        self._running = self._thread.submit(rotate, root, keep, keep_every)
 
-    def wait(self) -> None:
-        """Wait until what was begun is done.
-
-        Raises:
-            OSError: it could not be done.
-        """
-        self._running.result()
+def remove_spare(root: Path) -> None:
+    """Remove what was retired last, if there is any."""
+    if (spare := spare_in(root)).exists():
+        shutil.rmtree(spare)
 
 
 def complete_in(root: Path) -> list[Path]:
@@ -190,6 +182,20 @@ def damage_of(folder: Path, training: str) -> str | None:
     if checkpoint.step != step_of(folder):
         return f"{folder / MARKER} says that it was saved after step {checkpoint.step}"
     return "; ".join([*find_damage(folder, checkpoint.files), *_strangers(folder, checkpoint)]) or None
+
+
+def _retire(folder: Path) -> None:
+    """Make a checkpoint the spare one."""
+    remove_spare(folder.parent)
+    _unmark(folder)
+    folder.rename(spare_in(folder.parent))
+    sync(folder.parent)
+
+
+def _unmark(folder: Path) -> None:
+    """Take a checkpoint's marker away, before anything else of it: what a crash leaves must not look damaged."""
+    (folder / MARKER).unlink(missing_ok=True)
+    sync(folder)
 
 
 def _strangers(folder: Path, checkpoint: Checkpoint) -> list[str]:

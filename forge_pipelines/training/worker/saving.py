@@ -1,4 +1,4 @@
-"""Checkpoint files, hashed and sent to the disk while DeepSpeed writes them.
+"""Checkpoint files, hashed and sent to the disk while DeepSpeed writes them, over those of a retired checkpoint.
 
 Training waits for the slowest of the three, and not for one after the other.
 """
@@ -19,12 +19,22 @@ _SMALL_BYTES = 1 << 16
 _written: dict[Path, str] = {}
 
 
-def hash_while_saving() -> None:
+def hash_while_saving(spare: Path) -> None:
     """Have DeepSpeed write its files through `HashedFile`, and remember their hashes for `hashes_below`.
 
     torch's own checksums, which nothing reads, are left out.
+
+    Args:
+        spare: the folder of a retired checkpoint, which may not exist: files of the same names are written over.
     """
-    TorchCheckpointEngine.save = _save
+
+    def save(engine: TorchCheckpointEngine, state_dict: Any, path: str) -> None:
+        _take_over(spare, Path(path))
+        with HashedFile(Path(path)) as file:
+            torch.save(state_dict, cast(IO[bytes], file), _use_new_zipfile_serialization=engine.zipfile_serialization)
+        _written[Path(path)] = file.sha256
+
+    TorchCheckpointEngine.save = save
     torch.serialization.set_crc32_options(False)
 
 
@@ -38,11 +48,11 @@ def hashes_below(folder: Path) -> Mapping[str, str]:
 
 
 class HashedFile:
-    """A new file that is hashed while it is written, and on the disk when it is closed."""
+    """A file that is hashed while it is written, over what it held, and on the disk when it is closed."""
 
     def __init__(self, path: Path) -> None:
         self._hash, self._end = hashlib.sha256(), 0
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
         self._hasher = ThreadPoolExecutor(1)
 
     def __enter__(self) -> Self:
@@ -52,6 +62,7 @@ class HashedFile:
         self._hasher.shutdown()
         try:
             if error is None:
+                os.ftruncate(self._file, self._end)
                 os.fsync(self._file)
         finally:
             os.close(self._file)
@@ -92,7 +103,10 @@ class HashedFile:
         self._end += written
 
 
-def _save(engine: TorchCheckpointEngine, state_dict: Any, path: str) -> None:
-    with HashedFile(Path(path)) as file:
-        torch.save(state_dict, cast(IO[bytes], file), _use_new_zipfile_serialization=engine.zipfile_serialization)
-    _written[Path(path)] = file.sha256
+def _take_over(spare: Path, path: Path) -> None:
+    """Move a spare file of the same name to where one is about to be written."""
+    for old in spare.rglob(path.name):
+        # What has a second name is a published checkpoint's, too.
+        if old.stat().st_nlink == 1:
+            old.rename(path)
+            return

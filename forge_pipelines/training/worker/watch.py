@@ -12,7 +12,15 @@ from torch import distributed
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from forge_pipelines.training.batches import batch_of
-from forge_pipelines.training.checkpoints import Done, Rotation, checkpoint_folder, read_checkpoint, seal
+from forge_pipelines.training.checkpoints import (
+    Done,
+    checkpoint_folder,
+    read_checkpoint,
+    remove_spare,
+    rotate,
+    seal,
+    spare_in,
+)
 from forge_pipelines.training.heartbeat import Heart
 from forge_pipelines.training.job import DivergedError, Event, TrainingJob, versions
 from forge_pipelines.training.speed import cpu_name
@@ -47,7 +55,6 @@ class Watch(TrainerCallback):
         self._parameters = 0
         self._seconds_before = read_checkpoint(job.resume_from).wall_seconds if job.resume_from else 0.0
         self._labels = 0
-        self._rotation = Rotation()
 
     @property
     def figures(self) -> Figures:
@@ -58,7 +65,7 @@ class Watch(TrainerCallback):
         self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, model: PreTrainedModel, **_: Any
     ) -> None:
         """Start the clock."""
-        hash_while_saving()
+        hash_while_saving(spare_in(self._job.checkpoints))
         self._parameters = sum(map(size_of, model.parameters()))
         self._figures = Figures(self._job, model, self._tokens_per_step, state.global_step)
         self._labels = state.num_input_tokens_seen
@@ -84,8 +91,6 @@ class Watch(TrainerCallback):
         """Beat after a step; what follows may be a checkpoint."""
         if control.should_save:
             self._heart.beat("saving", state.global_step, _STATE_BYTES * self._parameters)
-            # The disk need not hold one more than are kept and the one that is written.
-            self._rotation.wait()
         else:
             self._heart.beat("training", state.global_step)
 
@@ -115,7 +120,7 @@ class Watch(TrainerCallback):
     def on_save(
         self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, model: PreTrainedModel, **_: Any
     ) -> None:
-        """Complete a checkpoint that every rank has written its part of; the oldest goes while training goes on.
+        """Complete a checkpoint that every rank has written its part of; the oldest is retired.
 
         Raises:
             DivergedError: its step made a weight infinite; every rank hears of it, and stops.
@@ -128,15 +133,16 @@ class Watch(TrainerCallback):
         if state.is_world_process_zero:
             seal(folder, self._done(state), ChainMap(*(dict(hashes) for hashes, _ in of_ranks)))
             recipe = self._job.recipe
-            self._rotation.begin(self._job.checkpoints, recipe.keep_checkpoints, recipe.keep_every_steps)
+            rotate(self._job.checkpoints, recipe.keep_checkpoints, recipe.keep_every_steps)
         # Rank 0 may take long over it: until then, the others are saving, too.
         distributed.barrier()
         self._heart.beat("training", step)
 
     def on_train_end(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
-        """Beat before the finished model is gathered and written, and wait for what is being removed."""
+        """Beat before the finished model is gathered and written, in the room of the spare checkpoint."""
         self._heart.beat("finishing", state.global_step, _MODEL_BYTES * self._parameters)
-        self._rotation.wait()
+        if state.is_world_process_zero:
+            remove_spare(self._job.checkpoints)
 
     def _losses_before(self, state: TrainerState) -> list[float]:
         """Return the last losses before a step's own, without those of steps that had nothing to learn."""

@@ -7,12 +7,13 @@ import pytest
 from forge_pipelines.training.checkpoints import (
     MARKER,
     Done,
-    Rotation,
     checkpoint_folder,
     latest_complete,
     read_checkpoint,
+    remove_spare,
     rotate,
     seal,
+    spare_in,
 )
 
 
@@ -92,33 +93,26 @@ def test_a_marker_that_cannot_be_read_is_named(checkpoints: Path) -> None:
     assert MARKER in warnings[0]
 
 
-def test_rotation_keeps_the_last_complete_checkpoints(checkpoints: Path) -> None:
+def test_rotation_keeps_the_last_complete_checkpoints_and_one_to_write_the_next_over(checkpoints: Path) -> None:
     write_checkpoint(checkpoints, 11)
     rotate(checkpoints, keep=2, keep_every=None)
-    assert sorted(folder.name for folder in checkpoints.iterdir()) == ["checkpoint-10", "checkpoint-11", "checkpoint-9"]
+    names = sorted(folder.name for folder in checkpoints.iterdir())
+    assert names == ["checkpoint-10", "checkpoint-11", "checkpoint-9", "spare"]
+    seal(checkpoint_folder(checkpoints, 11), done(11))
+    rotate(checkpoints, keep=2, keep_every=None)
+    assert sorted(folder.name for folder in checkpoints.iterdir()) == ["checkpoint-10", "checkpoint-11", "spare"]
+    assert (spare_in(checkpoints) / "global_step" / "weights.pt").stat().st_size == 256 * 9
+    assert resume_step(checkpoints) == (11, [])
+    remove_spare(checkpoints)
+    remove_spare(checkpoints)
+    assert not spare_in(checkpoints).exists()
 
 
-def test_a_rotation_beside_training_removes_what_one_that_was_cut_short_left(checkpoints: Path) -> None:
+def test_rotation_takes_what_a_crash_left_of_an_old_checkpoint(checkpoints: Path) -> None:
     (checkpoint_folder(checkpoints, 9) / MARKER).unlink()
     write_checkpoint(checkpoints, 12)
     seal(checkpoint_folder(checkpoints, 12), done(12))
     write_checkpoint(checkpoints, 13)
-    rotation = Rotation()
-    rotation.wait()
-    rotation.begin(checkpoints, keep=2, keep_every=None)
-    rotation.wait()
+    rotate(checkpoints, keep=2, keep_every=None)
     names = sorted(folder.name for folder in checkpoints.iterdir())
-    assert names == ["checkpoint-10", "checkpoint-12", "checkpoint-13"]  # the last is being written
-
-
-def test_a_rotation_that_fails_beside_training_ends_it_at_the_next_checkpoint(
-    checkpoints: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_folder: Path) -> None:
-        raise PermissionError("read-only")
-
-    monkeypatch.setattr("forge_pipelines.training.checkpoints.shutil.rmtree", refuse)
-    rotation = Rotation()
-    rotation.begin(checkpoints, keep=1, keep_every=None)
-    with pytest.raises(PermissionError, match="read-only"):
-        rotation.wait()
+    assert names == ["checkpoint-10", "checkpoint-12", "checkpoint-13", "spare"]  # the last is being written

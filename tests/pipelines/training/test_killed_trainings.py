@@ -192,7 +192,7 @@ def test_a_kill_at_any_moment_of_saving_loses_one_interval_at_most_and_leaves_no
     forge_cache: Path,
     tmp_path: Path,
 ) -> None:
-    dice, steps = random.Random(200), 60 * KILLS_WHILE_SAVING + 100
+    dice, steps = random.Random(200), 20 * KILLS_WHILE_SAVING + 100
     every = recipe(steps=steps, checkpoint_every_steps=1, gpus={"count": 1})
     seldom = recipe(steps=steps, checkpoint_every_steps=500, gpus={"count": 1})
     run, before = Run(tmp_path, every, forge_cache), 0
@@ -202,7 +202,7 @@ def test_a_kill_at_any_moment_of_saving_loses_one_interval_at_most_and_leaves_no
         # A step is reported before it is saved, and saving takes longer than a step.
         first = steps_until(stage, before + 1)
         assert first == before + 1, "it goes on with the very next step"
-        time.sleep(dice.uniform(0, 1))
+        time.sleep(dice.uniform(0, 0.2))
         stage.kill()
         last = max(first, steps_until(stage))
         run.await_end(stage)

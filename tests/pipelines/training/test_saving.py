@@ -2,23 +2,24 @@
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
 
 from forge_pipelines.errors import PlatformError
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.progress import Progress
 from forge_pipelines.store import Store, find_damage, hash_file, list_files
-from forge_pipelines.training.checkpoints import checkpoint_folder, read_checkpoint
+from forge_pipelines.training.checkpoints import checkpoint_folder, read_checkpoint, spare_in
 from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.flushing import flushed
 from forge_pipelines.training.ranks import TrainingEnvironment
 from forge_pipelines.training.stage import train
-from forge_pipelines.training.worker.saving import HashedFile
+from forge_pipelines.training.worker.saving import HashedFile, hash_while_saving, hashes_below
 
 Recipe = Callable[..., TrainingConfig]
 
@@ -73,6 +74,48 @@ def test_what_is_hashed_while_it_is_written_is_what_stands_on_the_disk(tmp_path:
         file.write(memoryview(buffer)[:10])
     assert (tmp_path / "reused").read_bytes() == b"a" * 100_000 + b"b" * 10
     assert file.sha256 == hash_file(tmp_path / "reused")
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Iterator[Callable[[object, Path], None]]:
+    """What DeepSpeed saves a file with in a rank that has a spare checkpoint."""
+    usual = TorchCheckpointEngine.save
+    hash_while_saving(spare_in(tmp_path))
+    engine = TorchCheckpointEngine()
+    engine.zipfile_serialization = True
+    yield lambda state, path: engine.save(state, str(path))
+    TorchCheckpointEngine.save = usual
+    torch.serialization.set_crc32_options(True)
+
+
+@pytest.mark.parametrize("earlier_size", [10, 300_000, 900_000])
+def test_a_checkpoint_takes_over_the_file_of_a_retired_one_and_holds_nothing_of_it(
+    tmp_path: Path, save: Callable[[object, Path], None], earlier_size: int
+) -> None:
+    old, new = (checkpoint_folder(tmp_path, step) / f"global_step{step}" / "states.pt" for step in (1, 2))
+    for path in (old, new):
+        path.parent.mkdir(parents=True)
+    save(torch.rand(earlier_size), old)
+    inode = old.stat().st_ino
+    checkpoint_folder(tmp_path, 1).rename(spare_in(tmp_path))
+    state = torch.rand(300_000)
+    save(state, new)
+    assert new.stat().st_ino == inode, "the old blocks"
+    save(state, tmp_path / "states.pt")
+    assert new.read_bytes() == (tmp_path / "states.pt").read_bytes()
+    assert hashes_below(new.parent) == {"states.pt": hash_file(new)}
+
+
+def test_a_retired_checkpoint_that_is_published_too_is_not_written_over(
+    tmp_path: Path, save: Callable[[object, Path], None]
+) -> None:
+    retired, published = spare_in(tmp_path) / "global_step1" / "states.pt", tmp_path / "published.pt"
+    retired.parent.mkdir(parents=True)
+    save(torch.rand(1000), retired)
+    os.link(retired, published)
+    before = published.read_bytes()
+    save(torch.rand(1000), tmp_path / "states.pt")
+    assert published.read_bytes() == before and retired.is_file()
 
 
 def test_a_checkpoints_files_are_listed_as_the_store_lists_them_and_what_is_known_is_not_read_again(

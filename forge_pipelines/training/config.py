@@ -160,8 +160,14 @@ class TrainingConfig(Value):
             raise ValueError("pretrain begins from scratch; describe the network under training.architecture")
         if from_scratch and self.lora is not None:
             raise ValueError("lora adapts a base, and training.architecture begins from scratch; remove one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _compiles_what_can_be(self) -> "TrainingConfig":
         if self.compile and self.objective == "dpo":
             raise ValueError("compile needs sequences of one length, and dpo's pairs are of many; remove compile")
+        if self.compile and self.zero_stage == 3 and self.gpus.count == 0:
+            raise ValueError("at ZeRO stage 3 a CPU has nothing to compile; lower zero_stage, or remove compile")
         return self
 
     @model_validator(mode="after")

@@ -111,6 +111,12 @@ def adam_settings(given: Mapping[str, Any] | None) -> dict[str, float]:
     return said if epsilon is None else {**said, "adam_epsilon": float(epsilon)}
 
 
+def zero_setting(given: Mapping[str, Any] | None, name: str, usual: int) -> int:
+    """Return a number of a configuration's ``zero_optimization``; where it says none, the usual one."""
+    said = _number(_at(given or {}, f"zero_optimization.{name}"))
+    return usual if said is None else int(said)
+
+
 def _said_by(given: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
     """Return what a configuration says of each of the recipe's fields, and where."""
     said: dict[str, tuple[str, Any]] = {field: (path, _number(_at(given, path))) for path, field in _NUMBERS.items()}

@@ -10,14 +10,14 @@ bf16), DeepSpeed 0.19 keeps
     gradients        p·A,  over W from stage 2 on
     AdamW's moments  8·A,  over W from stage 1 on
     master weights   4·A,  over W from stage 1 on; in fp32, too, but not at stage 0
-    gathered         p·min(N, 1e9) at stage 3 alone: weights that other ranks keep (``stage3_max_live_parameters``)
+    gathered         p·min(N, 1e9) at stage 3 alone: other ranks' weights; 1e9 is ``stage3_max_live_parameters``
     the base         p·N,  over W from stage 3 on: of dpo, unless an adapter can be switched off instead
 
 (Rajbhandari et al., 2020, «ZeRO», section 3, and what DeepSpeed's optimizers add to it), and besides, the larger of
 what passes while gradients are computed and of what passes while the optimizer takes them:
 
-    activations, logits, and a bucket of p·5e8, where gradients wait for other ranks (``reduce_bucket_size``); at stage
-                     0, and on a CPU, where memory that nobody writes to takes none, p·min(A, 5e8)
+    activations, logits, and a bucket of p·5e8, where gradients wait for other ranks (5e8 is ``reduce_bucket_size``); at
+                     stage 0, and on a CPU, where memory that nobody writes to takes none, p·min(A, 5e8)
     the update       the gradients in one piece, and that in fp32: 4·A, in bf16 6·A, over W from stage 1 on
 
 What is offloaded (moments, master weights and the update; the weights, too) stands in the machine's memory instead.
@@ -44,6 +44,7 @@ from typing import Literal
 from pydantic import Field
 
 from forge_pipelines.manifest import Value
+from forge_pipelines.training.deepspeed_config import zero_setting
 from forge_pipelines.training.recipe import GATHERING_STAGE, Recipe
 from forge_pipelines.training.sizing import NetworkShape
 
@@ -68,6 +69,8 @@ class Layout(Value):
         adapted: an adapter alone is trained.
         recomputed: activations are computed again on the way back: gradient checkpointing.
         compiled: layers are compiled, up to ZeRO stage 2, and attention on GPUs.
+        bucket: DeepSpeed's ``reduce_bucket_size``, in numbers.
+        live: its ``stage3_max_live_parameters``.
     """
 
     number_bytes: int
@@ -80,6 +83,8 @@ class Layout(Value):
     recomputed: bool = False
     compiled: bool = False
     offload: Literal["none", "optimizer", "parameters"] = "none"
+    bucket: int = Field(_BUCKET, gt=0)
+    live: int = Field(_LIVE, ge=0)
 
     @property
     def tokens(self) -> int:
@@ -148,6 +153,8 @@ def layout_of(recipe: Recipe, sequence_length: int) -> Layout:
         recomputed=recipe.gradient_checkpointing,
         compiled=recipe.compile,
         offload=recipe.offload,
+        bucket=zero_setting(recipe.deepspeed, "reduce_bucket_size", _BUCKET),
+        live=zero_setting(recipe.deepspeed, "stage3_max_live_parameters", _LIVE),
     )
 
 
@@ -170,6 +177,7 @@ def memory_of(shape: NetworkShape, layout: Layout, *, on_gpu: bool) -> Memory:
     trained = trained_parameters(shape, layout)
     of_optimizer = trained // layout.ranks_from(1)
     has_master = layout.zero_stage >= 1 or number == 2
+    bucket = layout.bucket if on_gpu and layout.zero_stage else min(trained, layout.bucket)
     has_buckets = layout.zero_stage >= 1 or layout.ranks > 1
     weights = number * parameters // layout.ranks_from(3)
     optimizer = (12 if has_master else 8) * of_optimizer
@@ -181,10 +189,10 @@ def memory_of(shape: NetworkShape, layout: Layout, *, on_gpu: bool) -> Memory:
         base=weights if layout.pairs and not layout.adapted else 0,
         gradients=number * trained // layout.ranks_from(2),
         optimizer=0 if optimizer_goes else optimizer,
-        gathered=number * min(parameters, _LIVE) if layout.zero_stage == GATHERING_STAGE else 0,
+        gathered=number * min(parameters, layout.live) if layout.zero_stage == GATHERING_STAGE else 0,
         activations=_kept_activations(shape, layout, on_gpu=on_gpu) * layout.tokens,
         logits=_LOGITS_BYTES * shape.vocabulary * layout.tokens,
-        buckets=number * (_BUCKET if on_gpu and layout.zero_stage else min(trained, _BUCKET)) if has_buckets else 0,
+        buckets=number * bucket if has_buckets else 0,
         update=0 if optimizer_goes else update,
         runtime=_CUDA_BYTES if on_gpu else _CPU_BYTES,
         offloaded=(optimizer + update if optimizer_goes else 0) + (weights if weights_go else 0),

@@ -19,9 +19,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.store import Store
 from forge_pipelines.training.config import LoraConfig, TrainingConfig
-from forge_pipelines.training.memory import activation_bytes, layout_of, memory_of
+from forge_pipelines.training.memory import Memory, activation_bytes, layout_of, memory_of
 from forge_pipelines.training.ranks import TrainingEnvironment
-from forge_pipelines.training.recipe import settle
+from forge_pipelines.training.recipe import recipe_of, settle
 from forge_pipelines.training.sizing import NetworkShape, SizingJob, size_up
 from forge_pipelines.training.stage import train
 from forge_pipelines.training.worker.adapters import adapter_size, with_adapter
@@ -191,6 +191,17 @@ def test_a_higher_stage_never_takes_more_states_and_over_several_ranks_takes_les
 
     assert states(1, 1) == states(2, 1) == states(3, 1)
     assert states(1, 8) > states(2, 8) > states(3, 8) == states(3, 1) // 8
+
+
+def test_what_a_deepspeed_configuration_says_of_its_buffers_is_planned(recipe: Callable[..., TrainingConfig]) -> None:
+    def planned_with(section: dict[str, Any]) -> Memory:
+        config = recipe(zero_stage=3, precision="bf16", deepspeed={"zero_optimization": section})
+        return memory_of(planned.MISTRAL_7B, layout_of(recipe_of(config, 100, 4096, "bf16"), 4096), on_gpu=True)
+
+    usual, auto = planned_with({}), planned_with({"reduce_bucket_size": "auto"})
+    said = planned_with({"reduce_bucket_size": "1e8", "stage3_max_live_parameters": 200_000_000})
+    assert (usual.buckets, usual.gathered) == (auto.buckets, auto.gathered) == (1_000_000_000, 2_000_000_000)
+    assert (said.buckets, said.gathered) == (200_000_000, 400_000_000)
 
 
 def test_the_parts_add_up_and_only_what_is_there_at_the_fullest_moment_counts() -> None:

@@ -74,8 +74,8 @@ def precisions(work: Path, steps: int) -> None:
 def saving(work: Path, times: int) -> None:
     """Train with a gigabyte of state, a checkpoint after every other step, beside plain saves.
 
-    The first saves of each side do not count: they are written where the disk held nothing before, and the others where
-    it held what was removed.
+    The first saves of each side do not count: they are written where the disk held nothing before. After them, a
+    training writes over the files of its oldest checkpoint, and a plain save is a new file; then the oldest goes.
     """
     in_all = times + FIRST_SAVES
     changes = {

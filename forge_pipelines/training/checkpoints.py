@@ -106,14 +106,15 @@ def seal(folder: Path, done: Done, known: Mapping[str, str] = MappingProxyType({
 
 def remove(folder: Path) -> None:
     """Remove a checkpoint."""
-    _unmark(folder)
+    # Without its marker first: a removal that is cut short must not leave a checkpoint that looks damaged.
+    (folder / MARKER).unlink(missing_ok=True)
     shutil.rmtree(folder)
 
 
 def rotate(root: Path, keep: int, keep_every: int | None) -> None:
     """Retire all complete checkpoints but the last ``keep``, and those after every ``keep_every`` steps.
 
-    What is older than the last, and not complete, is retired, too: a crash cut its own retirement or removal short.
+    What is older than the last, and not complete, is retired, too: a crash cut its removal short.
     """
     complete = complete_in(root)
     for folder in complete[keep:]:
@@ -187,15 +188,9 @@ def damage_of(folder: Path, training: str) -> str | None:
 def _retire(folder: Path) -> None:
     """Make a checkpoint the spare one."""
     remove_spare(folder.parent)
-    _unmark(folder)
     folder.rename(spare_in(folder.parent))
+    # What is written over it must not be found under its old name after a crash.
     sync(folder.parent)
-
-
-def _unmark(folder: Path) -> None:
-    """Take a checkpoint's marker away, before anything else of it: what a crash leaves must not look damaged."""
-    (folder / MARKER).unlink(missing_ok=True)
-    sync(folder)
 
 
 def _strangers(folder: Path, checkpoint: Checkpoint) -> list[str]:

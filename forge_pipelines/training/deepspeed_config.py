@@ -3,6 +3,7 @@
 A YAML file is checked when it is loaded, so nothing here imports torch or DeepSpeed.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -16,6 +17,14 @@ _NUMBERS: Mapping[str, str] = {
     "optimizer.params.lr": "learning_rate",
     "optimizer.params.weight_decay": "weight_decay",
 }
+_BUFFERS: Mapping[str, int] = {
+    "zero_optimization.reduce_bucket_size": 1,
+    "zero_optimization.stage3_max_live_parameters": 0,
+    "zero_optimization.max_live_parameters": 0,
+}
+"""Buffers, and how small they may be: of gradients that wait for other ranks; of other ranks' weights, by two names."""
+BUCKET, LIVE = 500_000_000, 1_000_000_000
+"""How many they are where nothing is said."""
 _PRECISION = "bf16.enabled"
 _ACCUMULATION = "gradient_accumulation_steps"
 _NOT_HANDED_ON = {"optimizer", *_NUMBERS, _ACCUMULATION}
@@ -111,10 +120,15 @@ def adam_settings(given: Mapping[str, Any] | None) -> dict[str, float]:
     return said if epsilon is None else {**said, "adam_epsilon": float(epsilon)}
 
 
-def zero_setting(given: Mapping[str, Any] | None, name: str, usual: int) -> int:
-    """Return a number of a configuration's ``zero_optimization``; where it says none, the usual one."""
-    said = _number(_at(given or {}, f"zero_optimization.{name}"))
-    return usual if said is None else int(said)
+def buffers(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return how large a configuration wants DeepSpeed's buffers, in the words of `memory.Layout`."""
+    said = given or {}
+    bucket, *live = (_number(_at(said, path)) for path in _BUFFERS)
+    return {
+        "bucket": int(BUCKET if bucket is None else bucket),
+        "two_buckets": _at(said, "zero_optimization.overlap_comm") is True,
+        "live": int(next((each for each in live if each is not None), LIVE)),
+    }
 
 
 def _said_by(given: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
@@ -164,6 +178,11 @@ def _find_odd(given: Mapping[str, Any]) -> str | None:
         value = _at(given, path)
         if value is not None and _number(value) is None:
             return f"deepspeed.{path} is {value!r}; it must be a number, or auto"
+    for path, least in _BUFFERS.items():
+        value = _at(given, path)
+        number = _number(value)
+        if value is not None and (number is None or not least <= number < math.inf):
+            return f"deepspeed.{path} is {value!r}; it must be a number from {least} on, or auto"
     for path in (_PRECISION, _GATHERED):
         value = _at(given, path)
         if not isinstance(value, bool | None):

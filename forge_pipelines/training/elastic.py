@@ -12,7 +12,7 @@ from pathlib import Path
 
 from forge_pipelines import processes
 from forge_pipelines.errors import PlatformError
-from forge_pipelines.training.checkpoints import Checkpoint, Done, checkpoint_folder, seal
+from forge_pipelines.training.checkpoints import Checkpoint, Done, checkpoint_folder, remove_spare, seal
 from forge_pipelines.training.ranks import unexplained
 from forge_pipelines.training.recipe import Recipe
 from forge_pipelines.training.workspace import Workspace
@@ -44,6 +44,8 @@ def for_ranks(
         return source
     change = f"{source.name}, which {checkpoint.world_size} rank(s) saved, for {recipe.ranks}"
     say(f"converting {change}")
+    # Its files are of other sizes than those of so many ranks, and the disk need not hold it beside the converted one.
+    remove_spare(workspace.checkpoints)
     shutil.rmtree(workspace.converted, ignore_errors=True)
     target = checkpoint_folder(workspace.converted, checkpoint.step)
     target.mkdir(parents=True)

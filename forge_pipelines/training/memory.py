@@ -16,8 +16,9 @@ bf16), DeepSpeed 0.19 keeps
 (Rajbhandari et al., 2020, «ZeRO», section 3, and what DeepSpeed's optimizers add to it), and besides, the larger of
 what passes while gradients are computed and of what passes while the optimizer takes them:
 
-    activations, logits, and a bucket of p·5e8, where gradients wait for other ranks (5e8 is ``reduce_bucket_size``); at
-                     stage 0, and on a CPU, where memory that nobody writes to takes none, p·min(A, 5e8)
+    activations, logits, and a bucket of p·5e8, where gradients wait for other ranks (5e8 is ``reduce_bucket_size``; two
+                     with ``overlap_comm`` at stages 1 and 2); at stage 0, and on a CPU, where memory that nobody writes
+                     to takes none, p·min(A, 5e8)
     the update       the gradients in one piece, and that in fp32: 4·A, in bf16 6·A, over W from stage 1 on
 
 What is offloaded (moments, master weights and the update; the weights, too) stands in the machine's memory instead.
@@ -44,11 +45,10 @@ from typing import Literal
 from pydantic import Field
 
 from forge_pipelines.manifest import Value
-from forge_pipelines.training.deepspeed_config import zero_setting
+from forge_pipelines.training.deepspeed_config import BUCKET, LIVE, buffers
 from forge_pipelines.training.recipe import GATHERING_STAGE, Recipe
 from forge_pipelines.training.sizing import NetworkShape
 
-_BUCKET, _LIVE = 500_000_000, 1_000_000_000
 _CUDA_BYTES = 800_000_000
 _CPU_BYTES = 650_000_000
 _RESERVED = 0.1
@@ -70,6 +70,7 @@ class Layout(Value):
         recomputed: activations are computed again on the way back: gradient checkpointing.
         compiled: layers are compiled, up to ZeRO stage 2, and attention on GPUs.
         bucket: DeepSpeed's ``reduce_bucket_size``, in numbers.
+        two_buckets: its ``overlap_comm``.
         live: its ``stage3_max_live_parameters``.
     """
 
@@ -83,8 +84,9 @@ class Layout(Value):
     recomputed: bool = False
     compiled: bool = False
     offload: Literal["none", "optimizer", "parameters"] = "none"
-    bucket: int = Field(_BUCKET, gt=0)
-    live: int = Field(_LIVE, ge=0)
+    bucket: int = Field(BUCKET, ge=0)
+    two_buckets: bool = False
+    live: int = Field(LIVE, ge=0)
 
     @property
     def tokens(self) -> int:
@@ -153,8 +155,7 @@ def layout_of(recipe: Recipe, sequence_length: int) -> Layout:
         recomputed=recipe.gradient_checkpointing,
         compiled=recipe.compile,
         offload=recipe.offload,
-        bucket=zero_setting(recipe.deepspeed, "reduce_bucket_size", _BUCKET),
-        live=zero_setting(recipe.deepspeed, "stage3_max_live_parameters", _LIVE),
+        **buffers(recipe.deepspeed),
     )
 
 
@@ -177,8 +178,6 @@ def memory_of(shape: NetworkShape, layout: Layout, *, on_gpu: bool) -> Memory:
     trained = trained_parameters(shape, layout)
     of_optimizer = trained // layout.ranks_from(1)
     has_master = layout.zero_stage >= 1 or number == 2
-    bucket = layout.bucket if on_gpu and layout.zero_stage else min(trained, layout.bucket)
-    has_buckets = layout.zero_stage >= 1 or layout.ranks > 1
     weights = number * parameters // layout.ranks_from(3)
     optimizer = (12 if has_master else 8) * of_optimizer
     update = (4 if number == 4 else 6) * of_optimizer if has_master else 0
@@ -192,11 +191,19 @@ def memory_of(shape: NetworkShape, layout: Layout, *, on_gpu: bool) -> Memory:
         gathered=number * min(parameters, layout.live) if layout.zero_stage == GATHERING_STAGE else 0,
         activations=_kept_activations(shape, layout, on_gpu=on_gpu) * layout.tokens,
         logits=_LOGITS_BYTES * shape.vocabulary * layout.tokens,
-        buckets=number * bucket if has_buckets else 0,
+        buckets=number * _buckets(layout, trained, on_gpu=on_gpu),
         update=0 if optimizer_goes else update,
         runtime=_CUDA_BYTES if on_gpu else _CPU_BYTES,
         offloaded=(optimizer + update if optimizer_goes else 0) + (weights if weights_go else 0),
     )
+
+
+def _buckets(layout: Layout, trained: int, *, on_gpu: bool) -> int:
+    """Return how many numbers the buckets of gradients have room for."""
+    if layout.zero_stage == 0:
+        return min(trained, BUCKET) if layout.ranks > 1 else 0
+    of_one = layout.bucket if on_gpu else min(trained, layout.bucket)
+    return of_one * (2 if layout.two_buckets and layout.zero_stage < GATHERING_STAGE else 1)
 
 
 def trained_parameters(shape: NetworkShape, layout: Layout) -> int:

@@ -170,6 +170,8 @@ def test_a_value_that_contradicts_the_recipe_is_refused_and_both_are_named(field
         ({"wandb": {"enabled": True}}, "wandb may not .* nothing leaves"),
         ({"comet": {"enabled": True}}, "comet may not .* nothing leaves"),
         ({"zero_optimization": True}, "zero_optimization is True; it must be a mapping"),
+        ({"zero_optimization": {"reduce_bucket_size": 0}}, "size is 0; it must be a number from 1 on, or auto"),
+        ({"zero_optimization": {"max_live_parameters": ".inf"}}, "parameters is '.inf'; it must be a number from 0 on"),
         ({"gradient_clipping": "some"}, "gradient_clipping is 'some'; it must be a number, or auto"),
         ({"bf16": {"enabled": "yes"}}, "bf16.enabled is 'yes'; it must be true or false"),
         ({"zero_optimization": {"stage3_gather_16bit_weights_on_model_save": False}}, "weights are to be published"),

@@ -17,7 +17,7 @@ from forge_pipelines.errors import PlatformError
 from forge_pipelines.manifest import Manifest
 from forge_pipelines.progress import Progress
 from forge_pipelines.store import Publication, Store
-from forge_pipelines.training.checkpoints import Done, checkpoint_folder, read_checkpoint, seal
+from forge_pipelines.training.checkpoints import Done, checkpoint_folder, read_checkpoint, seal, spare_in
 from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.elastic import for_ranks
 from forge_pipelines.training.ranks import TrainingEnvironment
@@ -164,6 +164,7 @@ def test_what_cannot_be_converted_is_one_sentence_and_stays(
     workspace = Workspace(tmp_path / "work")
     write_strange_checkpoint(workspace)
     folder = checkpoint_folder(workspace.checkpoints, 3)
+    shutil.copytree(folder, spare_in(workspace.checkpoints))
     one = settle(recipe(gpus={"count": 1}), publish(store))
     refusal = (
         rf"^checkpoint-3, which 2 rank\(s\) saved, for 1 could not be converted: .* the log {tmp_path}/log says why"
@@ -172,6 +173,7 @@ def test_what_cannot_be_converted_is_one_sentence_and_stays(
         for_ranks(read_checkpoint(folder), one, workspace, tmp_path / "log", lambda _: None)
     assert "UnpicklingError" in (tmp_path / "log").read_text()
     assert (folder / "complete.json").is_file()
+    assert not spare_in(workspace.checkpoints).exists(), "the disk need not hold it beside what is converted"
 
 
 _CONVERT = """

@@ -194,14 +194,17 @@ def test_a_higher_stage_never_takes_more_states_and_over_several_ranks_takes_les
 
 
 def test_what_a_deepspeed_configuration_says_of_its_buffers_is_planned(recipe: Callable[..., TrainingConfig]) -> None:
-    def planned_with(section: dict[str, Any]) -> Memory:
-        config = recipe(zero_stage=3, precision="bf16", deepspeed={"zero_optimization": section})
+    def planned_with(section: dict[str, Any], zero_stage: int = 3) -> Memory:
+        config = recipe(zero_stage=zero_stage, precision="bf16", deepspeed={"zero_optimization": section})
         return memory_of(planned.MISTRAL_7B, layout_of(recipe_of(config, 100, 4096, "bf16"), 4096), on_gpu=True)
 
     usual, auto = planned_with({}), planned_with({"reduce_bucket_size": "auto"})
     said = planned_with({"reduce_bucket_size": "1e8", "stage3_max_live_parameters": 200_000_000})
     assert (usual.buckets, usual.gathered) == (auto.buckets, auto.gathered) == (1_000_000_000, 2_000_000_000)
     assert (said.buckets, said.gathered) == (200_000_000, 400_000_000)
+    overlapping = {"overlap_comm": True}
+    assert [planned_with(overlapping, stage).buckets for stage in (0, 1, 2, 3)] == [1e9, 2e9, 2e9, 1e9]
+    assert planned_with({"reduce_bucket_size": 1}, zero_stage=0).buckets == 1e9, "which stage 0 does not look at"
 
 
 def test_the_parts_add_up_and_only_what_is_there_at_the_fullest_moment_counts() -> None:

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -18,8 +19,9 @@ from forge_pipelines.training.checkpoints import checkpoint_folder, read_checkpo
 from forge_pipelines.training.config import TrainingConfig
 from forge_pipelines.training.flushing import flushed
 from forge_pipelines.training.ranks import TrainingEnvironment
-from forge_pipelines.training.stage import train
+from forge_pipelines.training.stage import train, training_request
 from forge_pipelines.training.worker.saving import HashedFile, hash_while_saving, hashes_below
+from forge_pipelines.training.workspace import Workspace
 
 Recipe = Callable[..., TrainingConfig]
 
@@ -104,6 +106,27 @@ def test_a_checkpoint_takes_over_the_file_of_a_retired_one_and_holds_nothing_of_
     save(state, tmp_path / "states.pt")
     assert new.read_bytes() == (tmp_path / "states.pt").read_bytes()
     assert hashes_below(new.parent) == {"states.pt": hash_file(new)}
+
+
+def test_a_training_writes_its_checkpoints_over_the_oldest(
+    store: Store, recipe: Recipe, publish: Callable[[Store], Manifest], forge_cache: Path, tmp_path: Path
+) -> None:
+    config = recipe(steps=12, checkpoint_every_steps=2, zero_stage=3)
+    shards, opened = publish(store), list[tuple[IO[bytes], bytes]]()
+    workspace = Workspace(store.workspace(training_request("tiny", shards, config)))
+
+    def open_the_first(progress: Progress) -> None:
+        if progress.done == 3:
+            for path in sorted(checkpoint_folder(workspace.checkpoints, 2).rglob("*_states.pt")):
+                file = path.open("rb")
+                opened.append((file, file.read()))
+
+    train("tiny", shards, config, store, TrainingEnvironment(forge_cache, tmp_path / "logs"), open_the_first)
+    assert len(opened) == 4, "weights and optimizer, of two ranks"
+    for file, before in opened:
+        with file:
+            file.seek(0)
+            assert file.read() != before, "a file that is removed stays as it was for those who have it open"
 
 
 def test_a_retired_checkpoint_that_is_published_too_is_not_written_over(

@@ -192,7 +192,7 @@ def test_a_kill_at_any_moment_of_saving_loses_one_interval_at_most_and_leaves_no
     forge_cache: Path,
     tmp_path: Path,
 ) -> None:
-    dice, steps = random.Random(200), 20 * KILLS_WHILE_SAVING + 100
+    dice, steps = random.Random(200), 6 * KILLS_WHILE_SAVING + 100
     every = recipe(steps=steps, checkpoint_every_steps=1, gpus={"count": 1})
     seldom = recipe(steps=steps, checkpoint_every_steps=500, gpus={"count": 1})
     run, before = Run(tmp_path, every, forge_cache), 0

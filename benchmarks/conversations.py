@@ -64,7 +64,7 @@ MODEL = """
         steps: {steps}
         batch_sequences: 4
         micro_batch_sequences: 2
-        learning_rate: {learning_rate}
+        learning_rate: 0.0005
         warmup_steps: 4
         checkpoint_every_steps: 16
         gpus: {{count: 1}}
@@ -94,13 +94,12 @@ class Taught:
     model: str
     records: str
     objective: str
-    learning_rate: float
     gate: str
 
 
 TAUGHT = (
-    Taught("bank_agent", "chats", "sft", 5e-4, "heldout/bits_per_character < base"),
-    Taught("bank_judge", "preferences", "dpo", 1e-4, "heldout/preference_margin > base"),
+    Taught("bank_agent", "chats", "sft", "heldout/bits_per_character < base"),
+    Taught("bank_judge", "preferences", "dpo", "heldout/preference_margin > base"),
 )
 
 
@@ -158,7 +157,7 @@ def write_project(work: Path, *, quick: bool) -> None:
             "base": demo.BASE,
             "steps": QUICK_STEPS if quick else STEPS,
             "documents": 20 if quick else 60,
-            **{name: getattr(taught, name) for name in ("model", "objective", "learning_rate", "gate")},
+            **{name: getattr(taught, name) for name in ("model", "objective", "gate")},
         }
         for template, place in ((SOURCE, taught.records), (CORPUS, f"{taught.records}_corpus"), (MODEL, taught.model)):
             folder = work / "bank" / "defs" / place

@@ -1,15 +1,51 @@
-"""Where the output of steps is kept when a site names an object store: dagster-aws, configured and checked."""
+"""Where the output of steps is kept: below FORGE_HOME, or where a site names an object store, through dagster-aws."""
 
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from dagster._core.storage.compute_log_manager import CapturedLogContext
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._serdes import ConfigurableClassData
+
 from forge_pipelines.errors import ConfigError, PlatformError
 
 UPLOAD_INTERVAL_SECONDS = 30
 """How old what an object store holds of a step that still runs, or that was killed, may be."""
+
+
+class StepLogs(LocalComputeLogManager):
+    """Dagster's own local logs, of which Ctrl-C does not end what shows them on the terminal meanwhile.
+
+    It is a person's word to `forge`, which ends all else; Dagster's helpers would each answer it with a traceback.
+    """
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "StepLogs":
+        """Return the one that `dagster.yaml` describes."""
+        return cls(inst_data=inst_data, **config_value)
+
+    @contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
+        """Capture what a step writes while this is open."""
+        with ExitStack() as stack:
+            # Processes keep what was blocked when they were started.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                context = stack.enter_context(super().capture_logs(log_key))
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            yield context
+
+
+def local_logs(home: Path) -> dict[str, Any]:
+    """Return the block of `dagster.yaml` that keeps the output of every step below ``home``, in `storage`."""
+    config = {"base_dir": str(home / "storage")}
+    return {"compute_logs": {"module": __name__, "class": StepLogs.__name__, "config": config}}
 
 
 def compute_logs(logs_url: str, cache: Path, endpoint_url: str | None = None) -> dict[str, Any]:

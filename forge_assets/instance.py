@@ -9,7 +9,7 @@ import yaml
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from forge_assets.attempts import ledger_of
-from forge_assets.compute_logs import compute_logs
+from forge_assets.compute_logs import compute_logs, local_logs
 from forge_assets.executor.workers import HOST_TAG, forget_finished, here, worker_of
 from forge_assets.settings import Settings, exported
 from forge_pipelines.ledger.addresses import Databases
@@ -103,8 +103,12 @@ def _variables(settings: Settings, databases: Databases) -> Mapping[str, str]:
 
 def _write_dagster_yaml(settings: Settings) -> None:
     wanted, target = Path(__file__).with_name("dagster.yaml").read_text(), settings.home / "dagster.yaml"
-    if settings.logs_url is not None:
-        wanted += "\n" + yaml.safe_dump(compute_logs(settings.logs_url, settings.cache, settings.logs_endpoint))
+    logs = (
+        local_logs(settings.home)
+        if settings.logs_url is None
+        else compute_logs(settings.logs_url, settings.cache, settings.logs_endpoint)
+    )
+    wanted += "\n" + yaml.safe_dump(logs)
     if not target.exists() or target.read_text() != wanted:
         unfinished = target.with_suffix(".unfinished")
         unfinished.write_text(wanted)

@@ -30,6 +30,8 @@ from forge_assets.settings import load_settings
 from forge_pipelines.errors import ForgeError
 from forge_pipelines.manifest import Classification
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -205,12 +207,18 @@ def chat(
 
 
 def main() -> None:
-    """Run the command line; an error of Forge ends in its one sentence and exit code 1, Ctrl-C in 130."""
+    """Run the command line.
+
+    Raises:
+        SystemExit: always; with 1 after an error of Forge, which is one sentence, and with 130 after Ctrl-C.
+    """
     try:
         app()
     except ForgeError as error:
         Console(stderr=True, soft_wrap=True).print(f"forge: {error}", style="red", highlight=False, markup=False)
         sys.exit(1)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("forge: interrupted; the same command goes on from here", highlight=False)
-        sys.exit(130)
+    except SystemExit as ending:
+        # Typer has made it of Ctrl-C, and said nothing.
+        if ending.code == _INTERRUPTED:
+            Console(stderr=True).print("forge: interrupted; the same command goes on from here", highlight=False)
+        raise

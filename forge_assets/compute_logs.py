@@ -19,9 +19,9 @@ UPLOAD_INTERVAL_SECONDS = 30
 
 
 class StepLogs(LocalComputeLogManager):
-    """Dagster's own local logs, of which Ctrl-C does not end what shows them on the terminal meanwhile.
+    """Dagster's local logs; the processes that show them on a terminal meanwhile do not hear Ctrl-C.
 
-    It is a person's word to `forge`, which ends all else; Dagster's helpers would each answer it with a traceback.
+    It is a person's word to `forge`, which ends them; each would answer it with a traceback.
     """
 
     @classmethod
@@ -48,7 +48,7 @@ def local_logs(home: Path) -> dict[str, Any]:
     return {"compute_logs": {"module": __name__, "class": StepLogs.__name__, "config": config}}
 
 
-def compute_logs(logs_url: str, cache: Path, endpoint_url: str | None = None) -> dict[str, Any]:
+def remote_logs(logs_url: str, cache: Path, endpoint_url: str | None = None) -> dict[str, Any]:
     """Return the block of `dagster.yaml` that keeps the output of every step at ``logs_url``.
 
     Args:

@@ -9,7 +9,7 @@ import yaml
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from forge_assets.attempts import ledger_of
-from forge_assets.compute_logs import compute_logs, local_logs
+from forge_assets.compute_logs import local_logs, remote_logs
 from forge_assets.executor.workers import HOST_TAG, forget_finished, here, worker_of
 from forge_assets.settings import Settings, exported
 from forge_pipelines.ledger.addresses import Databases
@@ -106,7 +106,7 @@ def _write_dagster_yaml(settings: Settings) -> None:
     logs = (
         local_logs(settings.home)
         if settings.logs_url is None
-        else compute_logs(settings.logs_url, settings.cache, settings.logs_endpoint)
+        else remote_logs(settings.logs_url, settings.cache, settings.logs_endpoint)
     )
     wanted += "\n" + yaml.safe_dump(logs)
     if not target.exists() or target.read_text() != wanted:

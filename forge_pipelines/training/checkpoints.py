@@ -128,7 +128,7 @@ def rotate(root: Path, keep: int, keep_every: int | None) -> None:
 def spare_in(root: Path) -> Path:
     """Return where the checkpoint stands that was retired last, whose files the next one is written over.
 
-    Its blocks on the disk need not be freed, discarded and found anew: that takes longer than to write them.
+    Its blocks on the disk need not be freed, discarded and found anew, which can take longer than to write them.
     """
     return root / "spare"
 

@@ -110,8 +110,7 @@ class Memory(Value):
         runtime: CUDA's context and libraries, or PyTorch and DeepSpeed themselves on a CPU.
         offloaded: what stands in the machine's memory instead of the GPU's.
         reserved: of all but the runtime, the share that the allocator holds besides and cannot use. It is larger on a
-            CPU, where ranks keep freed memory, a thread for itself: 0.21 was seen of 135 million parameters, and 0.39
-            to 0.77 of 18 million.
+            CPU, where ranks keep freed memory: 0.21 was seen of 135 million parameters, and 0.39 to 0.77 of 18 million.
     """
 
     weights: int

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from dagster._core.storage.compute_log_manager import ComputeIOType
 
-from forge_assets.compute_logs import check_logs, compute_logs
+from forge_assets.compute_logs import check_logs, remote_logs
 from forge_pipelines.errors import ConfigError, PlatformError
 
 
@@ -37,7 +37,7 @@ def account(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def instance(home: Path, logs_url: str, endpoint: str) -> dg.DagsterInstance:
     home.mkdir(exist_ok=True)
-    logs = compute_logs(logs_url, home / "cache", endpoint)
+    logs = remote_logs(logs_url, home / "cache", endpoint)
     (home / "dagster.yaml").write_text(yaml.safe_dump({"telemetry": {"enabled": False}, **logs}))
     return dg.DagsterInstance.from_config(str(home))
 
@@ -79,4 +79,4 @@ def test_a_store_that_does_not_answer_is_one_sentence() -> None:
 
 
 def test_an_address_without_a_prefix_has_one_all_the_same(tmp_path: Path) -> None:
-    assert compute_logs("s3://forge", tmp_path)["compute_logs"]["config"]["prefix"] == "logs"
+    assert remote_logs("s3://forge", tmp_path)["compute_logs"]["config"]["prefix"] == "logs"
